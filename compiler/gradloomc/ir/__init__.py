@@ -1,0 +1,1 @@
+"""The ground floor: types, values, ops, locations, text and verification. Imports nothing of gradloom."""

@@ -1,0 +1,35 @@
+"""The insertion point: where a record called as a constructor puts its op.
+
+It is per thread, so functions may be traced in several threads at once.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gradloomc.ir.core import Block
+from gradloomc.ir.location import UNKNOWN, Location
+
+
+class Insertion(threading.local):
+    """The block that new ops are appended to, and the location that they get."""
+
+    block: Any = None
+    location: Location = UNKNOWN
+
+
+insertion = Insertion()
+
+
+@contextmanager
+def at(block: Block, location: Location | None = None) -> Iterator[Block]:
+    """Append new ops to `block` inside the `with`."""
+    before, before_location = insertion.block, insertion.location
+    insertion.block = block
+    if location is not None:
+        insertion.location = location
+    try:
+        yield block
+    finally:
+        insertion.block, insertion.location = before, before_location

@@ -1,0 +1,176 @@
+"""Op records: everything that is known of one op, in one place; and the registry of all records.
+
+A record is also the op's constructor: `sin(x)` appends a `nd.sin` at the insertion point (builder.py) and returns its result.
+Facets are plain callables and never import the engines that consume them. Start reading at `OpDef`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradloomc.ir.builder import insertion
+from gradloomc.ir.core import Op, Region, Value
+from gradloomc.ir.errors import GradloomError
+from gradloomc.ir.types import Type
+
+
+class Derivative:
+    """How an op is differentiated; a record has exactly one facet of this kind."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Derivative):
+    """The result does not vary with the operands: the derivative is zero wherever it exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partials(Derivative):
+    """An elementwise op: `rule(result, *operands)` returns one partial derivative per operand.
+
+    A partial is a Value, or the number 1, -1 or 0. A rule that only returns numbers says that the op is linear. `singular`: a
+    partial can be infinite or nan at a finite operand, so a zero (co)tangent must stay an exact zero.
+    """
+
+    rule: Callable[..., Sequence[Any]]
+    singular: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Derivative):
+    """Linear in the listed operands together.
+
+    `transpose(cotangent, *operands, **attributes)` returns one cotangent per listed operand; operands that are themselves
+    linear are passed for their types only.
+    """
+
+    transpose: Callable[..., Sequence[Any]]
+    operands: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Multilinear(Derivative):
+    """Linear in each operand alone: `transposes[k](cotangent, *operands, **attributes)` is the cotangent of operand k."""
+
+    transposes: tuple[Callable[..., Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Linearize(Derivative):
+    """`rule(result, operands, tangents, attributes)` writes the tangent in other ops (a tangent may be None)."""
+
+    rule: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expand(Derivative):
+    """Differentiated through an equal program: `rule(*operands, **attributes)` writes the op in other, differentiable ops."""
+
+    rule: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported(Derivative):
+    """No derivative; `reason` is what the user reads."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Operands (NumPy arrays) and attributes for one generated test."""
+
+    operands: tuple[Any, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Where the generated tests draw an elementwise op's operands: one open interval per operand.
+
+    `edges` are extra values at which the result must equal NumPy's (nan, inf, 0.0, ... are always tried).
+    """
+
+    intervals: tuple[tuple[float, float], ...]
+    edges: tuple[float, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class OpDef:
+    """The record of an op. Records are compared by identity.
+
+    Attributes:
+        name: dialect and name, `nd.sin`.
+        type_rule: `(*operand_types, **attributes) -> Type | tuple[Type, ...]`; raises ShapeError or DTypeError.
+        reference: the meaning, on NumPy arrays: `(*arrays, **attributes) -> array | tuple`.
+        derivative: the one derivative facet.
+        scalar: for elementwise ops, the record(s) of the scalar op: a record, or a dict from kind ('f', 'i', 'u', 'b') to one;
+            or a callable that writes a scalar program: `(*scalars) -> Value`.
+        fold: `(*operands, **attributes) -> Value | None`, tried before an op is built.
+        commutative: operand order does not matter.
+        effects: the op must not be removed or merged (terminators, stores).
+        verify: extra check of a whole op (regions), raises VerifyError.
+        domain, samples: what the generated tests feed it.
+        cost: arithmetic cost of one element, in additions, for the fusion's cost model.
+        tags: free words that passes look at ('elementwise', 'movement', 'reduction', 'product', 'terminator').
+    """
+
+    name: str
+    doc: str
+    type_rule: Callable[..., Any]
+    reference: Callable[..., Any] | None = None
+    derivative: Derivative | None = None
+    scalar: Any = None
+    fold: Callable[..., Value | None] | None = None
+    commutative: bool = False
+    effects: bool = False
+    verify: Callable[[Op], None] | None = None
+    domain: Domain | None = None
+    samples: Callable[..., Sequence[Sample]] | None = None
+    cost: float = 1.0
+    tags: frozenset[str] = frozenset()
+    attributes: tuple[str, ...] = ()
+    grad_fn: str = ""
+    results: tuple[str, ...] = ("result",)
+    emit: str = ""  # scalar dialects: the name of the code generator's function
+
+    def __post_init__(self) -> None:
+        if self.name in REGISTRY:
+            raise ValueError(f"op {self.name} is registered twice")
+        REGISTRY[self.name] = self
+
+    def __call__(self, *operands: Any, **attributes: Any) -> Any:
+        """Build the op at the insertion point, or return what it folds to."""
+        if self.fold is not None:
+            folded = self.fold(*operands, **attributes)
+            if folded is not None:
+                return folded
+        results = self.build(operands, attributes).results
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def build(
+        self, operands: Sequence[Value], attributes: dict[str, Any], regions: Sequence[Region] = ()
+    ) -> Op:
+        """Build the op at the insertion point without folding."""
+        here = insertion
+        try:
+            types = self.type_rule(*[operand.type for operand in operands], **attributes)
+        except GradloomError as error:
+            if not error.location.resolve()[1]:
+                error.location = here.location
+            raise
+        if isinstance(types, Type):
+            types = (types,)
+        op = Op(self, operands, attributes, types, here.location, regions)
+        block = here.block
+        op.parent = block
+        block.ops.append(op)
+        return op
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+REGISTRY: dict[str, OpDef] = {}
