@@ -12,7 +12,7 @@
 SHELL := /bin/sh
 VENV ?= .venv
 VENV_BENCH ?= .venv-bench
-PIP_FLAGS := --quiet --disable-pip-version-check
+PIP_FLAGS := -qq --disable-pip-version-check
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
