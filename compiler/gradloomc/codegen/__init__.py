@@ -1,0 +1,1 @@
+"""Code generation: from the loops level to LLVM IR text, and from there to native code."""
