@@ -43,21 +43,20 @@ clean:
 distclean: clean
 	rm -rf $(VENV) $(VENV_BENCH)
 
-%/.stamp-demo: pyproject.toml | %/bin/python
-	$(call install,$*,demo)
+STAMPS := $(VENV)/.stamp-demo $(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV_BENCH)/.stamp-bench
 
-%/.stamp-test: pyproject.toml | %/bin/python
-	$(call install,$*,test)
+$(STAMPS): EXTRA = $(subst .stamp-,,$(@F))
+$(STAMPS): pyproject.toml
+	@echo "Installing gradloom[$(EXTRA)] into $(@D) (the first time takes a while)"
+	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable '.[$(EXTRA)]'
+	@touch $@
 
-%/.stamp-lint: pyproject.toml | %/bin/python
-	$(call install,$*,lint)
-
-%/.stamp-bench: pyproject.toml | %/bin/python
-	$(call install,$*,bench)
+$(filter $(VENV)/%,$(STAMPS)): | $(VENV)/bin/python
+$(filter $(VENV_BENCH)/%,$(STAMPS)): | $(VENV_BENCH)/bin/python
 
 # The directory a stamp stands in is the environment; `PYTHON=...` chooses the interpreter it is
 # made from. Without ensurepip (Debian splits it off) the environment borrows the system's pip.
-%/bin/python:
+$(VENV)/bin/python $(VENV_BENCH)/bin/python: %/bin/python:
 	@python=; for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    python=$$candidate; break; \
@@ -78,9 +77,3 @@ distclean: clean
 	  echo "$$python has neither ensurepip nor pip (on Debian: apt install python3-venv)" >&2; \
 	  exit 1; \
 	fi
-
-define install
-@echo "Installing gradloom[$(2)] into $(1) (the first time takes a while)"
-@$(1)/bin/python -m pip install $(PIP_FLAGS) --editable '.[$(2)]'
-@touch $(1)/.stamp-$(2)
-endef
