@@ -13,6 +13,8 @@ SHELL := /bin/sh
 VENV ?= .venv
 VENV_BENCH ?= .venv-bench
 PIP_FLAGS := -qq --disable-pip-version-check
+# The default index would bring several gigabytes of CUDA with torch.
+PIP_FLAGS_BENCH := --extra-index-url https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
@@ -46,9 +48,10 @@ distclean: clean
 STAMPS := $(VENV)/.stamp-demo $(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV_BENCH)/.stamp-bench
 
 $(STAMPS): EXTRA = $(subst .stamp-,,$(@F))
+$(VENV_BENCH)/.stamp-bench: PIP_EXTRA = $(PIP_FLAGS_BENCH)
 $(STAMPS): pyproject.toml
 	@echo "Installing gradloom[$(EXTRA)] into $(@D) (the first time takes a while)"
-	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable '.[$(EXTRA)]'
+	@$(@D)/bin/python -m pip install $(PIP_FLAGS) $(PIP_EXTRA) --editable '.[$(EXTRA)]'
 	@touch $@
 
 $(filter $(VENV)/%,$(STAMPS)): | $(VENV)/bin/python
@@ -75,5 +78,5 @@ $(VENV)/bin/python $(VENV_BENCH)/bin/python: %/bin/python:
 	  "$$python" -m pip --python $*/bin/python install $(PIP_FLAGS) pip; \
 	else \
 	  echo "$$python has neither ensurepip nor pip (on Debian: apt install python3-venv)" >&2; \
-	  exit 1; \
-	fi
+	  false; \
+	fi || { rm -rf $*; exit 1; }
