@@ -1,0 +1,103 @@
+// The Python face of the hand-written kernels: contiguous NumPy arrays in, (value, gradients) out.
+//
+// It owns argument checks, allocation and the module object, so that each kernel file holds nothing
+// but its loops. It calls NumPy's C API because ctypes would cost more than the small workloads.
+//
+// Scalar is the element type: double unless compiled with -DSCALAR=float.
+#pragma once
+#define PY_SSIZE_T_CLEAN
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#include <Python.h>
+#include <numpy/arrayobject.h>
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <stdexcept>
+#include <type_traits>
+
+#ifndef SCALAR
+#define SCALAR double
+#endif
+using Scalar = SCALAR;
+
+// A borrowed or new array; `data` never aliases another array of the same call.
+struct Array {
+    PyObject *object;
+    Scalar *data;
+    npy_intp size;
+
+    npy_intp extent(int axis) const {
+        return PyArray_DIM(reinterpret_cast<PyArrayObject *>(object), axis);
+    }
+};
+
+inline constexpr int type_number = std::is_same_v<Scalar, double> ? NPY_DOUBLE : NPY_FLOAT;
+
+inline Array wrap(PyObject *object) {
+    auto *array = reinterpret_cast<PyArrayObject *>(object);
+    return {object, static_cast<Scalar *>(PyArray_DATA(array)), PyArray_SIZE(array)};
+}
+
+inline Array argument(PyObject *object) {
+    if (!PyArray_Check(object) ||
+        PyArray_TYPE(reinterpret_cast<PyArrayObject *>(object)) != type_number ||
+        !PyArray_IS_C_CONTIGUOUS(reinterpret_cast<PyArrayObject *>(object)))
+        throw std::invalid_argument("expected a C-contiguous array of the kernel's type");
+    return wrap(object);
+}
+
+inline Array empty_like(const Array &other) {
+    auto *array = reinterpret_cast<PyArrayObject *>(other.object);
+    PyObject *object =
+        PyArray_SimpleNew(PyArray_NDIM(array), PyArray_DIMS(array), type_number);
+    if (!object) throw std::bad_alloc();
+    return wrap(object);
+}
+
+inline PyObject *result(double value, std::initializer_list<Array> gradients) {
+    PyObject *tuple = PyTuple_New(static_cast<Py_ssize_t>(gradients.size()));
+    Py_ssize_t position = 0;
+    for (const Array &gradient : gradients)
+        PyTuple_SET_ITEM(tuple, position++, gradient.object);
+    PyObject *number = PyFloat_FromDouble(value);
+    PyObject *pair = PyTuple_Pack(2, number, tuple);
+    Py_DECREF(number);
+    Py_DECREF(tuple);
+    return pair;
+}
+
+// Long sums are added up block by block, so that float32 keeps its accuracy.
+inline constexpr npy_intp block = 4096;
+
+// Every kernel file defines these two; `prepare` runs once, on import.
+PyObject *value_and_grad(PyObject *const *arguments);
+extern const Py_ssize_t argument_count;
+void prepare();
+
+static PyObject *entry(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != argument_count) {
+        PyErr_SetString(PyExc_TypeError, "wrong number of arguments");
+        return nullptr;
+    }
+    try {
+        return value_and_grad(arguments);
+    } catch (const std::exception &error) {
+        PyErr_SetString(PyExc_TypeError, error.what());
+        return nullptr;
+    }
+}
+
+static PyMethodDef methods[] = {
+    {"value_and_grad", reinterpret_cast<PyCFunction>(reinterpret_cast<void *>(entry)),
+     METH_FASTCALL, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "bench_kernel", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
+
+PyMODINIT_FUNC PyInit_bench_kernel() {
+    import_array();
+    prepare();
+    return PyErr_Occurred() ? nullptr : PyModule_Create(&definition);
+}

@@ -1,0 +1,82 @@
+"""What an adapter is: one column of the benchmark.
+
+Owns the protocol and what several adapters share. It knows no peer library; an adapter's module
+imports its library in `load`, whose time is the column's import time.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from bench.workload import Workload
+
+Call = Callable[..., tuple[Any, Any]]
+
+
+class Unavailable(Exception):
+    """The peer is not installed, or cannot run on this machine; the message says what is missing."""
+
+
+class Peer(Protocol):
+    """How one peer computes a value and its gradients.
+
+    `kind` separates what the user writes: "library" derives the gradient from the function,
+    "hand" runs a gradient that somebody derived and wrote for this very workload.
+    """
+
+    label: str
+    kind: Literal["gradloom", "library", "hand"]
+    environment: Mapping[str, str]
+
+    def load(self) -> str:
+        """Import the library and return its version; raise `ImportError` or `Unavailable`."""
+        ...
+
+    def build(self, workload: Workload) -> Call:
+        """Return a callable from the peer's own arrays to `(value, gradients)`, all finished.
+
+        Compiling may happen here or in the first call: both count as the first call.
+        """
+        ...
+
+    def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
+        """Convert the inputs to the peer's own array type; not timed."""
+        ...
+
+    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
+        """Convert a result of the callable back to a number and NumPy arrays; not timed."""
+        ...
+
+
+class OnNumpy:
+    """The conversions of every peer that works on NumPy arrays in place: none."""
+
+    environment: Mapping[str, str] = {}
+
+    def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
+        return inputs
+
+    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
+        value, gradients = result
+        return float(value), tuple(np.asarray(gradient) for gradient in gradients)
+
+
+def rebind(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
+    """Return a copy of `function` whose global `names`, and its helpers' ones, mean something else.
+
+    This is how jax and autograd run the very source that gradloom compiles, `np` being theirs.
+    Helpers are the functions of the same module that it refers to.
+    """
+    assert isinstance(function, types.FunctionType)
+    scope = {**function.__globals__, **names}
+    for name in function.__code__.co_names:
+        helper = scope.get(name)
+        if isinstance(helper, types.FunctionType) and helper.__module__ == function.__module__:
+            scope[name] = rebind(helper, **names)
+    return types.FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+    )

@@ -1,0 +1,74 @@
+"""Hand-fused C++: the expert's bar, with gcc's vectorizer and glibc's vector math (libmvec).
+
+A kernel file becomes an extension module in the process's temporary directory; the first call's
+time includes g++. Fused loops by an expert are a good bar, not a proven optimum.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from bench.peers.base import Call, OnNumpy, Unavailable
+from bench.workload import CPP_SOURCES, Workload
+
+FLAGS = (
+    "-std=c++17 -O3 -ffast-math -march=native -mprefer-vector-width=512 -shared -fPIC".split()
+)
+LIBRARIES = ["-lmvec", "-lm"]
+
+
+class HandFused(OnNumpy):
+    label = "C++\nby hand"
+    kind = "hand"
+
+    def load(self) -> str:
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise Unavailable(f"there is no {compiler}")
+        if not Path(sysconfig.get_path("include"), "Python.h").exists():
+            raise Unavailable("Python.h is missing (on Debian: apt install python3-dev)")
+        self._compiler = compiler
+        banner = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+        return banner.stdout.splitlines()[0].split()[-1]
+
+    def build(self, workload: Workload) -> Call:
+        folder = Path(tempfile.mkdtemp(prefix="bench-cpp-"))
+        try:
+            module = folder / "bench_kernel.so"
+            self._compile(workload, module)
+            loader = importlib.machinery.ExtensionFileLoader("bench_kernel", str(module))
+            spec = importlib.util.spec_from_file_location("bench_kernel", module, loader=loader)
+            assert spec is not None
+            kernel = importlib.util.module_from_spec(spec)
+            loader.exec_module(kernel)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return kernel.value_and_grad
+
+    def _compile(self, workload: Workload, module: Path) -> None:
+        scalar = "double" if workload.dtype == "float64" else "float"
+        headers = [f"-I{sysconfig.get_path('include')}", f"-I{np.get_include()}"]
+        command = [
+            self._compiler,
+            *FLAGS,
+            f"-DSCALAR={scalar}",
+            *headers,
+            str(CPP_SOURCES / workload.cpp_source),
+            *("-o", str(module)),
+            *LIBRARIES,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{self._compiler} failed: {done.stderr.strip()[-500:]}")
+
+
+PEER = HandFused()

@@ -1,0 +1,51 @@
+"""jax: `jit(value_and_grad(f))`, on the workload's own NumPy source unless jax has a better idiom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench.peers.base import Call, rebind
+from bench.workload import Workload, library
+
+
+class Jax:
+    label = "jax"
+    kind = "library"
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    }
+
+    def load(self) -> str:
+        self._jax = library("jax")
+        self._numpy = library("jax.numpy")
+        self._special = library("jax.scipy.special")
+        return self._jax.__version__
+
+    def build(self, workload: Workload) -> Call:
+        if workload.jax_function is None:
+            function = rebind(workload.function, np=self._numpy, special=self._special)
+        else:
+            function = workload.jax_function()
+        compiled = self._jax.jit(self._jax.value_and_grad(function, workload.argnums))
+        wait = self._jax.block_until_ready
+
+        def call(*inputs: Any) -> tuple[Any, Any]:
+            return wait(compiled(*inputs))
+
+        return call
+
+    def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
+        # 64-bit types must be allowed before the first array exists.
+        self._jax.config.update("jax_enable_x64", workload.dtype == "float64")
+        return tuple(self._jax.device_put(array) for array in inputs)
+
+    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
+        value, gradients = result
+        return float(value), tuple(np.asarray(gradient) for gradient in gradients)
+
+
+PEER = Jax()

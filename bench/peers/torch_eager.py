@@ -1,0 +1,49 @@
+"""torch, eager: build the tape, then `torch.autograd.grad`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench.peers.base import Call
+from bench.workload import Workload, library
+
+
+class OnTensors:
+    """What both torch columns share: one thread, and arrays that share memory with NumPy's."""
+
+    kind = "library"
+    environment = {"MKL_NUM_THREADS": "1"}
+
+    def load(self) -> str:
+        self._torch = library("torch")
+        self._torch.set_num_threads(1)
+        return self._torch.__version__
+
+    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
+        value, gradients = result
+        return float(value), tuple(gradient.numpy() for gradient in gradients)
+
+
+class TorchEager(OnTensors):
+    label = "torch\neager"
+
+    def build(self, workload: Workload) -> Call:
+        function = workload.torch_function()
+        gradients_of = self._torch.autograd.grad
+
+        def call(*inputs: Any) -> tuple[Any, Any]:
+            value = function(*inputs)
+            return value.detach(), gradients_of(value, [inputs[i] for i in workload.argnums])
+
+        return call
+
+    def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
+        tensors = tuple(self._torch.from_numpy(array) for array in inputs)
+        for argnum in workload.argnums:
+            tensors[argnum].requires_grad_()
+        return tensors
+
+
+PEER = TorchEager()
