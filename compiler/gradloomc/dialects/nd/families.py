@@ -1,0 +1,169 @@
+"""What the ops of one family share: constructors that fill the facets which follow from being elementwise.
+
+Rules may mix values and Python numbers: `mul(x, 2.0)` builds the constant in the type of `x`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.attributes import Dense
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.errors import DTypeError, ShapeError
+from gradloomc.ir.opdef import Constant, Derivative, Domain, OpDef
+from gradloomc.ir.types import ScalarType, TensorType, tensor
+
+constant = OpDef(
+    "nd.constant",
+    "An array known at compile time; one number stands for a whole array of it.",
+    type_rule=lambda value: value.type,
+    reference=lambda value: value.to_array(),
+    derivative=Constant(),
+    attributes=("value",),
+    cost=0.0,
+)
+
+
+def splat(number: Any, type: TensorType) -> Value:
+    """Build a constant array with the same number everywhere."""
+    return constant(value=Dense(type, np.asarray(number, type.element.dtype)))
+
+
+def zeros_like(value: Value) -> Value:
+    """Build zeros of the type of `value`."""
+    return splat(0, value.type)
+
+
+def ones_like(value: Value) -> Value:
+    """Build ones of the type of `value`."""
+    return splat(1, value.type)
+
+
+def constant_of(value: Value) -> Dense | None:
+    """Return the constant that `value` is, or None."""
+    op = value.owner
+    if op.__class__ is Op and op.kind is constant:
+        return op.attributes["value"]
+    return None
+
+
+def splat_of(value: Value) -> Any:
+    """Return the number that `value` is everywhere (a NumPy scalar), or None."""
+    dense = constant_of(value)
+    return dense.array[()] if dense is not None and not dense.array.shape else None
+
+
+def is_splat(value: Value, number: float) -> bool:
+    """Tell whether `value` is a constant equal to `number` everywhere."""
+    found = splat_of(value)
+    return found is not None and bool(found == number)
+
+
+@dataclass(eq=False, slots=True)
+class ElementwiseDef(OpDef):
+    """The record of an elementwise op: its operands have one shape and (but for conditions) one element type."""
+
+    def __call__(self, *operands: Any, **attributes: Any) -> Any:
+        if not all(operand.__class__ is Value for operand in operands):
+            like = next(operand for operand in operands if operand.__class__ is Value)
+            operands = tuple(
+                operand if operand.__class__ is Value else splat(operand, like.type)
+                for operand in operands
+            )
+        folded = self._fold_constants(operands, attributes)
+        if folded is not None:
+            return folded
+        if self.fold is not None:
+            folded = self.fold(*operands, **attributes)
+            if folded is not None:
+                return folded
+        return self.build(operands, attributes).results[0]
+
+    def _fold_constants(self, operands: tuple[Value, ...], attributes: dict[str, Any]) -> Value | None:
+        arrays = []
+        for operand in operands:
+            op = operand.owner
+            if op.__class__ is not Op or op.kind is not constant:
+                return None
+            arrays.append(op.attributes["value"].array)
+        type = self.type_rule(*[operand.type for operand in operands], **attributes)
+        with np.errstate(all="ignore"):
+            value = self.reference(*arrays, **attributes)  # type: ignore[misc]
+        return constant(value=Dense(type, value))
+
+
+def same_shape(*types: TensorType) -> None:
+    """Raise ShapeError unless all types have one shape."""
+    first = types[0].shape
+    for other in types[1:]:
+        if other.shape != first:
+            raise ShapeError(
+                f"expected operands of one shape, got {' and '.join(str(list(t.shape)) for t in types)}"
+            )
+
+
+def _typed(kinds: str, name: str, result: ScalarType | None) -> Callable[..., TensorType]:
+    def type_rule(*types: TensorType) -> TensorType:
+        first = types[0]
+        for other in types[1:]:
+            if other is not first:
+                same_shape(*types)
+                raise DTypeError(
+                    f"'nd.{name}' expects operands of one dtype, got "
+                    + " and ".join(str(t.element) for t in types)
+                )
+        if first.element.kind not in kinds:
+            raise DTypeError(f"'nd.{name}' does not take {first.element} operands")
+        return first if result is None else tensor(first.shape, result)
+
+    return type_rule
+
+
+def elementwise(
+    name: str,
+    doc: str,
+    reference: Callable[..., Any],
+    derivative: Derivative,
+    scalar: Any,
+    domain: Domain,
+    *,
+    kinds: str = "f",
+    result: ScalarType | None = None,
+    fold: Callable[..., Value | None] | None = None,
+    commutative: bool = False,
+    grad_fn: str = "",
+    cost: float | None = None,
+) -> ElementwiseDef:
+    """Return a record whose operands share shape and dtype; `kinds` are the element kinds it takes."""
+    if cost is None:
+        cost = scalar.cost if isinstance(scalar, OpDef) else 2.0
+        if isinstance(scalar, dict) and "f" in scalar and isinstance(scalar["f"], OpDef):
+            cost = scalar["f"].cost
+    return ElementwiseDef(
+        f"nd.{name}",
+        doc,
+        type_rule=_typed(kinds, name, result),
+        reference=reference,
+        derivative=derivative,
+        scalar=scalar,
+        domain=domain,
+        fold=fold,
+        commutative=commutative,
+        grad_fn=grad_fn or name.title().replace("_", ""),
+        cost=cost,
+        tags=frozenset({"elementwise"}),
+    )
+
+
+def reals(*intervals: tuple[float, float], edges: tuple[float, ...] = ()) -> Domain:
+    """Return a sampling domain: one open interval per operand (the last repeats)."""
+    return Domain(intervals, edges)
+
+
+FLOATS = "f"
+NUMBERS = "fiu"
+ANY = "fiub"
+BOOL = ir_types.i1
