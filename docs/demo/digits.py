@@ -348,7 +348,7 @@ def draw_gallery(
 ) -> None:
     """Draw images (n, 8, 8), each under what the network reads in it, errors in red."""
     cells = gallery(read, labels)
-    grid = figure.subplots(*cells.shape)
+    grid = figure.subplots(*cells.shape, squeeze=False)
     for axes, index in zip(grid.flat, cells.flat, strict=True):
         axes.set_axis_off()
         if index < 0:
@@ -368,8 +368,8 @@ def draw_gallery(
 def draw_picture(path: Path, history: list[Epoch], params: Params, data: Split) -> None:
     """Save the learning curves and a gallery of test images with their predictions as a PNG."""
     figure = Figure(figsize=(13, 6.4), dpi=150, layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.35), wspace=0.03)
-    losses, accuracies = left.subplots(2, 1, sharex=True)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.35), wspace=0.03).flat
+    losses, accuracies = left.subplots(2, 1, squeeze=False, sharex=True).flat
     train_loss = [epoch.train_loss for epoch in history]
     test_loss = [epoch.test_loss for epoch in history]
     draw_curve(losses, {"train": (train_loss, BLUE), "test": (test_loss, ORANGE)}, "Loss")
