@@ -1,0 +1,190 @@
+"""What all vector math shares: the two formats, polynomials, powers of two, exact sums and products.
+
+Knows floating point, not any function. Everything here is exact arithmetic (never contracted) unless
+it says otherwise.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from gradloomc.codegen.lanes import Lanes
+from gradloomc.codegen.vecmath.coefficients import COEFFICIENTS
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "coefficients",
+    "fast_two_sum",
+    "libm_where",
+    "polynomial",
+    "two_product",
+    "within_bits",
+]
+
+
+@dataclass(frozen=True)
+class Format:
+    """The constants of one IEEE format.
+
+    `magic` added to a number rounds it to an integer that stands in the low bits of the sum
+    (1.5 * 2^mantissa); `ln2_high` has enough trailing zeros to be exact times any exponent.
+    """
+
+    bits: int
+    mantissa: int
+    bias: int
+    magic: float
+    ln2_high: float
+    ln2_low: float
+    exp_high: float
+    exp_low: float
+    smallest_normal: float
+    tiny: float
+
+    @property
+    def one_bits(self) -> int:
+        """Bit pattern of 1.0."""
+        return self.bias << self.mantissa
+
+    @property
+    def exponent_mask(self) -> int:
+        """Bit pattern of infinity: the exponent field."""
+        return (2 * self.bias + 1) << self.mantissa
+
+    @property
+    def sign_bit(self) -> int:
+        """Bit pattern of -0.0."""
+        return 1 << (self.bits - 1)
+
+    def pattern(self, value: float) -> int:
+        """Return the bit pattern of a value of the format."""
+        code, target = ("<d", "<Q") if self.bits == 64 else ("<f", "<I")
+        return struct.unpack(target, struct.pack(code, value))[0]
+
+
+FORMATS = {
+    "f64": Format(
+        bits=64,
+        mantissa=52,
+        bias=1023,
+        magic=6755399441055744.0,
+        ln2_high=6.93147180369123816490e-01,
+        ln2_low=1.90821492927058770002e-10,
+        exp_high=710.0,
+        exp_low=-746.0,
+        smallest_normal=2.2250738585072014e-308,
+        tiny=2.0**-54,
+    ),
+    "f32": Format(
+        bits=32,
+        mantissa=23,
+        bias=127,
+        magic=12582912.0,
+        ln2_high=0.693145751953125,
+        ln2_low=1.428606765330187e-06,
+        exp_high=89.0,
+        exp_low=-104.0,
+        smallest_normal=1.1754943508222875e-38,
+        tiny=2.0**-25,
+    ),
+}
+
+
+def coefficients(lanes: Lanes, name: str) -> tuple[float, ...]:
+    """Return the coefficients of the polynomial `name` for the lanes' format."""
+    return COEFFICIENTS[lanes.dtype][name]
+
+
+def horner(lanes: Lanes, x: str, terms: tuple[float, ...]) -> str:
+    """Evaluate a polynomial with one chain of fused multiply-adds: fewest instructions."""
+    result: str | float = terms[-1]
+    for term in terms[-2::-1]:
+        result = lanes.fma(result, x, term)
+    return result if isinstance(result, str) else lanes.c(result)
+
+
+def polynomial(lanes: Lanes, x: str, terms: tuple[float, ...]) -> str:
+    """Evaluate a polynomial, low-order coefficient first.
+
+    Two interleaved chains (even and odd powers) halve the latency for one more multiplication;
+    Estrin's scheme would halve it again but loads two constants for each of its first steps.
+    """
+    if len(terms) < 5:
+        return horner(lanes, x, terms)
+    square = lanes.mul(x, x)
+    if len(terms) < 12:
+        return lanes.fma(horner(lanes, square, terms[1::2]), x, horner(lanes, square, terms[::2]))
+    fourth = lanes.mul(square, square)
+    even = lanes.fma(
+        horner(lanes, fourth, terms[2::4]), square, horner(lanes, fourth, terms[::4])
+    )
+    odd = lanes.fma(horner(lanes, fourth, terms[3::4]), square, horner(lanes, fourth, terms[1::4]))
+    return lanes.fma(odd, x, even)
+
+
+def fast_two_sum(lanes: Lanes, large: str, small: str) -> tuple[str, str]:
+    """Return (s, e) with s + e = large + small exactly, when |large| >= |small| or large = 0."""
+    total = lanes.add(large, small)
+    return total, lanes.sub(small, lanes.sub(total, large))
+
+
+def two_product(lanes: Lanes, a: str, b: str | float) -> tuple[str, str]:
+    """Return (p, e) with p + e = a * b exactly (barring underflow)."""
+    product = lanes.mul(a, b)
+    return product, lanes.fma(a, b, lanes.neg(product))
+
+
+def within_bits(lanes: Lanes, x: str, value: str, pattern: int) -> str:
+    """Flip in `value` the bits of `x` that are in `pattern` (usually the sign bit)."""
+    flipped = lanes.xor(lanes.float_to_bits(value), lanes.and_(x, pattern))
+    return lanes.bits_to_float(flipped)
+
+
+def libm_where(lanes: Lanes, function: str, mask: str, operands: list[str], otherwise: str) -> str:
+    """Replace the lanes of `mask`, hardly ever any, by the C library's `function`.
+
+    The call stands in a branch that is taken when any lane asks for it, in a function of its own
+    that walks the lanes, so the common path pays one test.
+    """
+    body, kind, width = lanes.body, lanes.float_type, lanes.width
+    scalar = "double" if lanes.bits == 64 else "float"
+    symbol = function if lanes.bits == 64 else f"{function}f"
+    arguments = ", ".join(f"{kind} %x{k}" for k in range(len(operands)))
+    body.declare(f"declare {scalar} @{symbol}({', '.join([scalar] * len(operands))})")
+    name = f"gradloom_{function}_{lanes.suffix}"
+    if name not in body.functions:
+        body.define(name, _per_lane(name, symbol, scalar, kind, width, len(operands), arguments))
+    call = ", ".join(f"{kind} {x}" for x in operands)
+    return body.cold_call(lanes.any(mask), f"call {kind} @{name}({call})", kind, mask, otherwise)
+
+
+def _per_lane(
+    name: str, symbol: str, scalar: str, kind: str, width: int, arity: int, arguments: str
+) -> str:
+    """Return the text of a function that applies a scalar C function to each lane in a loop."""
+    head = f"define internal {kind} @{name}({arguments}) noinline cold nounwind {{"
+    if width == 1:
+        plain = ", ".join(f"{scalar} %x{k}" for k in range(arity))
+        return f"{head}\n  %r = call {scalar} @{symbol}({plain})\n  ret {scalar} %r\n}}"
+    lines = [head, "entry:"]
+    lines += [f"  %a{k} = alloca {kind}" for k in range(arity)]
+    lines += [f"  store {kind} %x{k}, ptr %a{k}" for k in range(arity)]
+    lines += ["  br label %lane", "lane:", "  %i = phi i64 [ 0, %entry ], [ %next, %lane ]"]
+    for k in range(arity):
+        lines.append(f"  %p{k} = getelementptr inbounds {scalar}, ptr %a{k}, i64 %i")
+        lines.append(f"  %v{k} = load {scalar}, ptr %p{k}")
+    plain = ", ".join(f"{scalar} %v{k}" for k in range(arity))
+    lines += [
+        f"  %r = call {scalar} @{symbol}({plain})",
+        f"  store {scalar} %r, ptr %p0",
+        "  %next = add i64 %i, 1",
+        f"  %more = icmp ult i64 %next, {width}",
+        "  br i1 %more, label %lane, label %done",
+        "done:",
+        f"  %y = load {kind}, ptr %a0",
+        f"  ret {kind} %y",
+        "}",
+    ]
+    return "\n".join(lines)
