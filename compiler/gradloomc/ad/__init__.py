@@ -1,1 +1,1 @@
-
+"""Automatic differentiation on the `nd` level: linearize, then transpose."""
