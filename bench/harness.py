@@ -179,7 +179,7 @@ def describe(workload: Workload, size: Size) -> Row:
     inputs = workload.inputs(size)
     return Row(
         name=workload.name,
-        title=workload.title,
+        title=workload.heading(size),
         dtype=workload.dtype,
         shapes=[list(array.shape) for array in inputs],
         argnums=list(workload.argnums),

@@ -92,7 +92,7 @@ def check(
     ]
     pair = replace(pair, gradient_errors=errors)
     # Written so that a nan, for which no comparison holds, is wrong as well.
-    worst = max(errors + [pair.value_error or 0.0], key=lambda error: (error != error, error))
+    worst = max([*errors, pair.value_error or 0.0], key=lambda error: (error != error, error))
     if not worst <= workload.tolerance:
         reason = f"off by {worst:.1e} where {workload.tolerance:.0e} is allowed"
         return replace(pair, status="wrong", reason=reason)

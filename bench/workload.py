@@ -25,6 +25,7 @@ CPP_SOURCES = Path(__file__).parent / "cpp"
 class Workload:
     """One scalar function of NumPy arrays, and the versions of it that the peers run.
 
+    `title` is a template for `str.format`, filled with the numbers of a size.
     `function` is the plain NumPy source: gradloom compiles it as it stands, and jax and autograd
     run the same code with their own `np`, unless the row brings a version for them.
     `by_hand(*inputs)` returns the value and a tuple with the gradient of each input in `argnums`,
@@ -44,6 +45,10 @@ class Workload:
     numba_by_hand: Callable[[], ValueAndGrads]
     cpp_source: str
     jax_function: Callable[[], Callable[..., Any]] | None = None
+
+    def heading(self, size: Size) -> str:
+        """Return the title with the numbers of `size` in it."""
+        return self.title.format(*self.sizes[size])
 
     @property
     def tolerance(self) -> float:

@@ -15,13 +15,14 @@
 #include <initializer_list>
 #include <stdexcept>
 #include <type_traits>
+#include <vector>
 
 #ifndef SCALAR
 #define SCALAR double
 #endif
 using Scalar = SCALAR;
 
-// A borrowed or new array; `data` never aliases another array of the same call.
+// An argument or a result; `data` never aliases another array of the same call.
 struct Array {
     PyObject *object;
     Scalar *data;
@@ -47,11 +48,25 @@ inline Array argument(PyObject *object) {
     return wrap(object);
 }
 
+// Results of earlier calls. One that nobody else owns any more is handed out again: first touches
+// of fresh pages would otherwise cost as much as the arithmetic.
+inline std::vector<PyObject *> pool;
+
 inline Array empty_like(const Array &other) {
-    auto *array = reinterpret_cast<PyArrayObject *>(other.object);
-    PyObject *object =
-        PyArray_SimpleNew(PyArray_NDIM(array), PyArray_DIMS(array), type_number);
+    auto *like = reinterpret_cast<PyArrayObject *>(other.object);
+    for (PyObject *object : pool) {
+        auto *array = reinterpret_cast<PyArrayObject *>(object);
+        if (Py_REFCNT(object) == 1 && PyArray_SAMESHAPE(array, like)) {
+            Py_INCREF(object);
+            return wrap(object);
+        }
+    }
+    PyObject *object = PyArray_SimpleNew(PyArray_NDIM(like), PyArray_DIMS(like), type_number);
     if (!object) throw std::bad_alloc();
+    if (pool.size() < 16) {
+        Py_INCREF(object);
+        pool.push_back(object);
+    }
     return wrap(object);
 }
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from bench.workload import Workload
 
 Call = Callable[..., tuple[Any, Any]]
+Kind = Literal["gradloom", "library", "hand"]
 
 
 class Unavailable(Exception):
-    """The peer is not installed, or cannot run on this machine; the message says what is missing."""
+    """The peer is not installed or cannot run on this machine; the message says why."""
 
 
 class Peer(Protocol):
@@ -28,9 +29,9 @@ class Peer(Protocol):
     "hand" runs a gradient that somebody derived and wrote for this very workload.
     """
 
-    label: str
-    kind: Literal["gradloom", "library", "hand"]
-    environment: Mapping[str, str]
+    label: ClassVar[str]
+    kind: ClassVar[Kind]
+    environment: ClassVar[Mapping[str, str]]
 
     def load(self) -> str:
         """Import the library and return its version; raise `ImportError` or `Unavailable`."""
@@ -55,7 +56,7 @@ class Peer(Protocol):
 class OnNumpy:
     """The conversions of every peer that works on NumPy arrays in place: none."""
 
-    environment: Mapping[str, str] = {}
+    environment: ClassVar[Mapping[str, str]] = {}
 
     def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
         return inputs

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from bench.peers.base import Call, OnNumpy
+from typing import ClassVar
+
+from bench.peers.base import Call, Kind, OnNumpy, Peer, Unavailable
 from bench.workload import Workload, library
 
 
 class Gradloom(OnNumpy):
-    label = "gradloom"
-    kind = "gradloom"
+    label: ClassVar[str] = "gradloom"
+    kind: ClassVar[Kind] = "gradloom"
 
     def load(self) -> str:
         self._gradloom = library("gradloom")
+        if not hasattr(self._gradloom, "value_and_grad"):
+            raise Unavailable("this gradloom has no value_and_grad")
         return getattr(self._gradloom, "__version__", "?")
 
     def build(self, workload: Workload) -> Call:
         return self._gradloom.value_and_grad(workload.function, argnums=workload.argnums)
 
 
-PEER = Gradloom()
+PEER: Peer = Gradloom()

@@ -14,21 +14,20 @@ import subprocess
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from bench.peers.base import Call, OnNumpy, Unavailable
+from bench.peers.base import Call, Kind, OnNumpy, Peer, Unavailable
 from bench.workload import CPP_SOURCES, Workload
 
-FLAGS = (
-    "-std=c++17 -O3 -ffast-math -march=native -mprefer-vector-width=512 -shared -fPIC".split()
-)
+FLAGS = "-std=c++17 -O3 -ffast-math -march=native -mprefer-vector-width=512 -shared -fPIC".split()
 LIBRARIES = ["-lmvec", "-lm"]
 
 
 class HandFused(OnNumpy):
-    label = "C++\nby hand"
-    kind = "hand"
+    label: ClassVar[str] = "C++\nby hand"
+    kind: ClassVar[Kind] = "hand"
 
     def load(self) -> str:
         compiler = os.environ.get("CXX", "g++")
@@ -71,4 +70,4 @@ class HandFused(OnNumpy):
             raise RuntimeError(f"{self._compiler} failed: {done.stderr.strip()[-500:]}")
 
 
-PEER = HandFused()
+PEER: Peer = HandFused()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bench.peers.base import Call, OnNumpy, rebind
+from typing import ClassVar
+
+from bench.peers.base import Call, Kind, OnNumpy, Peer, rebind
 from bench.workload import Workload, library
 
 
 class Autograd(OnNumpy):
-    label = "autograd"
-    kind = "library"
+    label: ClassVar[str] = "autograd"
+    kind: ClassVar[Kind] = "library"
 
     def load(self) -> str:
         from importlib.metadata import version
@@ -23,4 +25,4 @@ class Autograd(OnNumpy):
         return self._autograd.value_and_grad(function, workload.argnums)
 
 
-PEER = Autograd()
+PEER: Peer = Autograd()

@@ -1,19 +1,20 @@
-"""jax: `jit(value_and_grad(f))`, on the workload's own NumPy source unless jax has a better idiom."""
+"""jax: `jit(value_and_grad(f))`, on the row's own NumPy source unless jax has a better idiom."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.peers.base import Call, rebind
+from bench.peers.base import Call, Kind, Peer, rebind
 from bench.workload import Workload, library
 
 
 class Jax:
-    label = "jax"
-    kind = "library"
-    environment = {
+    label: ClassVar[str] = "jax"
+    kind: ClassVar[Kind] = "library"
+    environment: ClassVar[Mapping[str, str]] = {
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_COMPILATION_CACHE": "false",
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -48,4 +49,4 @@ class Jax:
         return float(value), tuple(np.asarray(gradient) for gradient in gradients)
 
 
-PEER = Jax()
+PEER: Peer = Jax()

@@ -5,13 +5,15 @@ Its wheel has no vector math: loops with exp, erf or tanh call the scalar C libr
 
 from __future__ import annotations
 
-from bench.peers.base import Call, OnNumpy
+from typing import ClassVar
+
+from bench.peers.base import Call, Kind, OnNumpy, Peer
 from bench.workload import Workload, library
 
 
 class NumbaByHand(OnNumpy):
-    label = "numba\nby hand"
-    kind = "hand"
+    label: ClassVar[str] = "numba\nby hand"
+    kind: ClassVar[Kind] = "hand"
 
     def load(self) -> str:
         return library("numba").__version__
@@ -20,4 +22,4 @@ class NumbaByHand(OnNumpy):
         return workload.numba_by_hand()
 
 
-PEER = NumbaByHand()
+PEER: Peer = NumbaByHand()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from bench.peers.base import Call, OnNumpy
+from bench.peers.base import Call, Kind, OnNumpy, Peer
 from bench.workload import Workload
 
 
 class NumpyByHand(OnNumpy):
-    label = "numpy\nby hand"
-    kind = "hand"
+    label: ClassVar[str] = "numpy\nby hand"
+    kind: ClassVar[Kind] = "hand"
 
     def load(self) -> str:
         return np.__version__
@@ -19,4 +21,4 @@ class NumpyByHand(OnNumpy):
         return workload.by_hand
 
 
-PEER = NumpyByHand()
+PEER: Peer = NumpyByHand()

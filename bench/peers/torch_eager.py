@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.peers.base import Call
+from bench.peers.base import Call, Kind, Peer
 from bench.workload import Workload, library
 
 
 class OnTensors:
     """What both torch columns share: one thread, and arrays that share memory with NumPy's."""
 
-    kind = "library"
-    environment = {"MKL_NUM_THREADS": "1"}
+    kind: ClassVar[Kind] = "library"
+    environment: ClassVar[Mapping[str, str]] = {"MKL_NUM_THREADS": "1"}
 
     def load(self) -> str:
         self._torch = library("torch")
@@ -27,7 +28,7 @@ class OnTensors:
 
 
 class TorchEager(OnTensors):
-    label = "torch\neager"
+    label: ClassVar[str] = "torch\neager"
 
     def build(self, workload: Workload) -> Call:
         function = workload.torch_function()
@@ -46,4 +47,4 @@ class TorchEager(OnTensors):
         return tensors
 
 
-PEER = TorchEager()
+PEER: Peer = TorchEager()

@@ -6,19 +6,20 @@ strongest way to use torch here.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.peers.base import Call
+from bench.peers.base import Call, Peer
 from bench.peers.torch_eager import OnTensors
 from bench.workload import Workload
 
 
 class TorchJoint(OnTensors):
-    label = "torch\ncompile"
+    label: ClassVar[str] = "torch\ncompile"
     # Each measurement starts without the compiler's caches, so that a first call is a first call.
-    environment = {
+    environment: ClassVar[Mapping[str, str]] = {
         **OnTensors.environment,
         "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
@@ -38,4 +39,4 @@ class TorchJoint(OnTensors):
         return tuple(self._torch.from_numpy(array) for array in inputs)
 
 
-PEER = TorchJoint()
+PEER: Peer = TorchJoint()

@@ -120,6 +120,6 @@ def _row(name: str, title: str, dtype: Literal["float64", "float32"]) -> Workloa
 
 
 WORKLOADS = (
-    _row("black_scholes_f64", "Black-Scholes, 1e6, f64", "float64"),
-    _row("black_scholes_f32", "Black-Scholes, 1e6, f32", "float32"),
+    _row("black_scholes_f64", "Black-Scholes, {:,}, f64", "float64"),
+    _row("black_scholes_f32", "Black-Scholes, {:,}, f32", "float32"),
 )

@@ -108,7 +108,7 @@ def numba_by_hand():
 WORKLOADS = (
     Workload(
         name="chain_20",
-        title="20-op chain, 4e6",
+        title="20-op chain, {:,}",
         dtype="float64",
         argnums=(0,),
         sizes={"full": (4_000_000,), "quick": (100_000,), "test": (9,)},

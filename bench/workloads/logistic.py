@@ -78,7 +78,7 @@ def numba_by_hand():
 WORKLOADS = (
     Workload(
         name="logistic",
-        title="logistic regression, 100000×100",
+        title="logistic regression, {:,} × {}",
         dtype="float64",
         argnums=(0,),
         sizes={"full": (100_000, 100), "quick": (4_000, 100), "test": (6, 3)},

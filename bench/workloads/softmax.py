@@ -83,7 +83,7 @@ def numba_by_hand():
 WORKLOADS = (
     Workload(
         name="softmax_xent",
-        title="softmax cross-entropy, 4096×1000, f32",
+        title="softmax cross-entropy, {:,} × {:,}, f32",
         dtype="float32",
         argnums=(0,),
         sizes={"full": (4096, 1000), "quick": (256, 1000), "test": (4, 5)},

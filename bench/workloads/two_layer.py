@@ -74,7 +74,7 @@ def numba_by_hand():
 WORKLOADS = (
     Workload(
         name="two_layer",
-        title="two-layer net, 64/1000/100/10, f32",
+        title="two-layer net, {}/{}/{}/{}, f32",
         dtype="float32",
         argnums=(2, 3),
         sizes={"full": (64, 1000, 100, 10), "quick": (64, 1000, 100, 10), "test": (3, 5, 4, 2)},

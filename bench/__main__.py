@@ -1,0 +1,101 @@
+"""`python -m bench`: measure, print the tables, store JSON and plot.
+
+Usage::
+
+    python -m bench                     everything, full sizes
+    python -m bench --quick             small sizes, short timing: does it all work?
+    python -m bench --rows black chain --peers gradloom cpp jax
+    python -m bench --rounds 3          the best of three, for a busy machine
+    python -m bench --show FILE         print a stored result again
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import harness, plot, report, results
+from bench.analysis import SUBJECT
+from bench.peers import PEERS
+from bench.results import Measurement
+from bench.workloads import select
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure value_and_grad of gradloom against its peers, one process per pair.",
+    )
+    parser.add_argument("--rows", nargs="+", default=["*"], help="names, starts, shell patterns")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--quick", action="store_true", help="small sizes and short timing")
+    parser.add_argument("--seconds", type=float, help="time spent on each pair (1, quick 0.2)")
+    parser.add_argument("--rounds", type=int, default=1, help="keep each pair's best round")
+    parser.add_argument("--processor", type=int, default=_last_processor(), help="where to pin")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one pair")
+    parser.add_argument("--keep-heap", action="store_true", help="never return memory (glibc)")
+    parser.add_argument("--no-store", action="store_true", help="write neither JSON nor plot")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print a stored result")
+    return parser.parse_args(arguments)
+
+
+def _last_processor() -> int:
+    """The highest processor that we may use: the first one serves most interrupts."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(os.sched_getaffinity(0))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> results.Run:
+    """Run what the options ask for, with a progress bar."""
+    workloads = select(options.rows)
+    names = [name for name in PEERS if name in options.peers]
+    settings = harness.Settings(
+        size="quick" if options.quick else "full",
+        seconds=options.seconds or (0.2 if options.quick else 1.0),
+        rounds=options.rounds,
+        processor=options.processor,
+        timeout=options.timeout,
+        keep_heap=options.keep_heap,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=report.console()) as bar:
+        task = bar.add_task("starting", total=len(workloads) * len(names) * settings.rounds)
+
+        def progress(one: Measurement) -> None:
+            figure = report.seconds(one.median) if one.status == "ok" else one.status
+            bar.update(task, advance=1, description=f"{one.row} / {one.peer}: {figure}")
+
+        return harness.run(workloads, names, settings, progress)
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit status: 1 if gradloom failed or was wrong on a row, else 0."""
+    options = parse(arguments)
+    screen = report.console()
+    if options.show is not None:
+        run = results.from_json(json.loads(options.show.read_text()))
+        screen.print(report.report(run, results.previous(run)))
+        return 0
+    try:
+        run = measure(options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    screen.print(report.report(run, results.previous(run)))
+    if not options.no_store:
+        path = results.store(run)
+        picture = plot.save(run, path.with_suffix(".png"))
+        screen.print(f"stored {path} and {picture.name}")
+    failed = ("failed", "wrong", "timeout")
+    return int(any(m.peer == SUBJECT and m.status in failed for m in run.measurements))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
