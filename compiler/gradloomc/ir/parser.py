@@ -107,7 +107,7 @@ class Parser(TokenStream):
         kind = REGISTRY.get(name)
         if kind is None:
             dialect, dot, _ = name.partition(".")
-            near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.6)
+            near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.8)
             if near:
                 fix = f"did you mean {' or '.join(near)}?"
             elif dot and not any(known.startswith(dialect + ".") for known in REGISTRY):

@@ -345,7 +345,7 @@ def _literal(element: ScalarType, value: Any) -> str:
     if element.bits == 64:
         return print_float(float(value))
     if not np.isfinite(value):
-        return f"0x{value.astype(value.dtype.newbyteorder('>')).tobytes().hex().upper()}"
+        return f"0x{np.asarray(value, value.dtype.newbyteorder('>')).tobytes().hex().upper()}"
     shortest = str(value)
     if value.dtype.type(float(shortest)) != value:
         shortest = repr(float(value))

@@ -95,6 +95,9 @@ class _Walk:
                     _undefined(op, operand)
                 if operand.uses.get(op) != 1:
                     _verify_count(op, operand)
+            if len(distinct) != len(operands):
+                for operand in distinct:
+                    _verify_count(op, operand)
             users += len(distinct)
             kind = op.kind
             if ("terminator" in kind.tags) is not (i == last):
@@ -145,7 +148,8 @@ def _verify_types(op: Op) -> None:
     try:
         types = kind.type_rule(*[operand.type for operand in op.operands], **op.attributes)
     except GradloomError as error:
-        _fail(op, error.message, error)
+        message = error.message
+        _fail(op, message if op.name in message else f"'{op.name}' op: {message}", error)
     except Exception as error:
         _fail(op, _rule_failure(op, error), error)
     if isinstance(types, Type):
