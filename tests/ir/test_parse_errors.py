@@ -46,7 +46,7 @@ def _error(text: str) -> ParseError:
         ("%0 = test.unary %x {a = dense<> : tensor<3xf64>} : f64", "no elements", "<>"),
         ("%0 = test.unary %x {a = dense<1.0> : f64} : f64", "expected a tensor type", "f64} :"),
         ("%0 = test.unary %x {a = dense<[[1.0], 2.0]> : tensor<2xf64>} : f64", "unequal", "[[1"),
-        ('%0 = test.unary %x {a = dense<"0x00"> : tensor<2xf64>} : f64', "1 bytes do not", '"0x00"'),
+        ('%0 = test.unary %x {a = dense<"0x00"> : tensor<2xf64>} : f64', "1 bytes do", '"0x00"'),
         ('%0 = test.unary %x {a = dense<"zz"> : tensor<2xf64>} : f64', "the bytes", '"zz"'),
         ('%0 = test.unary %x {a = "\\FF"} : f64', "not UTF-8", '"\\FF"'),
         ('%0 = test.unary %x {a = "b} : f64', "got a string without end", '"b}'),

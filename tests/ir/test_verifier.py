@@ -192,7 +192,7 @@ RULES: list[tuple[Callable[[Module], None], str, str]] = [
     (_use_by_erased_op, "'test.unary' op defines a value with a stale use list", "test.unary"),
     (_wrong_type, "'test.add' op expects to give f64, got f32", "test.add"),
     (_wrong_result_count, "'test.unary' op expects to give f64, got f64, f64", "test.unary"),
-    (_unlike_operands, "'test.add' op expects operands of one type, got f64 and i64", "test.add"),
+    (_unlike_operands, "'test.add' op expects one type, got f64 and i64", "test.add"),
     (_operand_missing, "'test.unary' op does not fit its record: missing a required", "test.unary"),
     (_attribute_unknown, "'test.add' op does not fit its record: got an unexpected", "test.add"),
     (_record_check, "'test.loop' op expects to end in test.yield", "test.loop"),
