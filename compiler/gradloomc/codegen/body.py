@@ -28,6 +28,7 @@ class Body:
     __slots__ = (
         "_counter",
         "_numbered",
+        "_parent",
         "current_block",
         "declarations",
         "functions",
@@ -36,14 +37,21 @@ class Body:
         "types",
     )
 
-    def __init__(self, prefix: str = "v", entry_label: str = "entry") -> None:
-        """Start an empty body whose values are named `%<prefix>0`, `%<prefix>1`, ..."""
+    def __init__(
+        self, prefix: str = "v", entry_label: str = "entry", parent: Body | None = None
+    ) -> None:
+        """Start an empty body whose values are named `%<prefix>0`, `%<prefix>1`, ...
+
+        A `parent` is a body that dominates this one (the code around a loop): what it has already
+        computed is not computed again here, and both share declarations, functions and types.
+        """
         self.prefix = prefix
         self.lines: list[str] = []
-        self.declarations: dict[str, None] = {}
-        self.functions: dict[str, str] = {}
+        self.declarations: dict[str, None] = parent.declarations if parent else {}
+        self.functions: dict[str, str] = parent.functions if parent else {}
         self.current_block = entry_label
-        self.types: dict[str, str] = {}
+        self.types: dict[str, str] = parent.types if parent else {}
+        self._parent = parent
         self._numbered: dict[str, str] = {}
         self._counter = 0
 
@@ -54,10 +62,20 @@ class Body:
         every block that a body starts is dominated by the ones before it, except for the cold
         blocks of `cold_call`, whose values are never numbered.
         """
-        name = self._numbered.get(rhs)
+        name = self.known(rhs)
         if name is None:
             name = self._numbered[rhs] = self.fresh(rhs, type)
         return name
+
+    def known(self, rhs: str) -> str | None:
+        """Return the name of a pure instruction that this body or one around it has written."""
+        body: Body | None = self
+        while body is not None:
+            name = body._numbered.get(rhs)
+            if name is not None:
+                return name
+            body = body._parent
+        return None
 
     def fresh(self, rhs: str, type: str | None = None) -> str:
         """Append the instruction `rhs`, never shared: loads of mutable memory, effectful calls."""
@@ -99,7 +117,7 @@ class Body:
             otherwise: the value of the common path.
         """
         key = f"cold_call {condition} {call} {mask} {otherwise}"
-        name = self._numbered.get(key)
+        name = self.known(key)
         if name is not None:
             return name
         stem = f"{self.prefix}{self._counter}"

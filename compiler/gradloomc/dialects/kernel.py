@@ -1,0 +1,83 @@
+"""The `kernel` dialect: fused iteration spaces over whole arrays (the idea of `linalg.generic`).
+
+`kernel.nest` walks a box of points. At each point its region, written for one element, reads operands through index maps,
+computes on scalars (arith, math), and yields one scalar per result; each result either stores it or reduces it.
+
+Maps. `inputs` holds (operand, map) for each region argument; a map has one (dim, coefficient, offset) per operand dimension:
+the index is coefficient * point[dim] + offset, or just offset when dim is -1. `outputs` holds (combine, dims, low, high) for
+each result: combine is 'store', 'add', 'mul', 'maximum', 'minimum', 'or' or 'and'; result dimension k runs along dims[k] of
+the nest; only points with low <= point < high contribute. `kernel.inside` asks whether the point lies in a range of one dim,
+which is how a pad reads as a select; a lowering peels the loop where such a range begins or ends.
+"""
+
+from typing import Any
+
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.core import Op
+from gradloomc.ir.errors import ShapeError, VerifyError
+from gradloomc.ir.opdef import OpDef
+from gradloomc.ir.types import TensorType, Type, tensor
+
+COMBINES = ("store", "add", "mul", "maximum", "minimum", "or", "and")
+
+
+def _nest_type(
+    *operands: Type, extents: Any, inputs: Any, outputs: Any, results: tuple[Type, ...]
+) -> tuple[Type, ...]:
+    for operand, index_map in inputs:
+        if not 0 <= operand < len(operands) or len(index_map) != operands[operand].rank:  # type: ignore[attr-defined]
+            raise ShapeError(f"'kernel.nest' has a map of {len(index_map)} dimensions for operand {operand}")
+    if len(results) != len(outputs):
+        raise ShapeError(f"'kernel.nest' has {len(outputs)} outputs but {len(results)} result types")
+    typed = []
+    for (combine, dims, low, high), result in zip(outputs, results, strict=True):
+        if combine not in COMBINES or len(low) != len(extents) or len(high) != len(extents):
+            raise ShapeError(f"'kernel.nest' has a malformed output '{combine}'")
+        if any(not 0 <= a <= b <= n for a, b, n in zip(low, high, extents, strict=True)):
+            raise ShapeError("'kernel.nest' has an output box that leaves its extents")
+        shape = tuple(high[d] - low[d] for d in dims)
+        if not isinstance(result, TensorType):
+            raise ShapeError("'kernel.nest' results are tensors")
+        typed.append(tensor(shape, result.element))
+    return tuple(typed)
+
+
+def _verify_nest(op: Op) -> None:
+    block = op.regions[0].block
+    if len(block.arguments) != len(op.attributes["inputs"]):
+        raise VerifyError("'kernel.nest' op expects one region argument per input", op.location)
+    if not block.ops or block.terminator.kind is not yield_:
+        raise VerifyError("'kernel.nest' op expects its region to end in kernel.yield", op.location)
+    if len(block.terminator.operands) != len(op.results):
+        raise VerifyError("'kernel.nest' op expects one yielded scalar per result", op.location)
+
+
+nest = OpDef(
+    "kernel.nest",
+    "A fused loop nest over whole arrays; see the dialect's description.",
+    type_rule=_nest_type,
+    attributes=("extents", "inputs", "outputs", "results"),
+    verify=_verify_nest,
+    results=("results",),
+)
+yield_ = OpDef(
+    "kernel.yield",
+    "The scalars that a point of a nest gives to its results.",
+    type_rule=lambda *types: (),
+    effects=True,
+    tags=frozenset({"terminator"}),
+)
+index = OpDef(
+    "kernel.index",
+    "The point's coordinate along `dim`.",
+    type_rule=lambda dim: ir_types.i64,
+    attributes=("dim",),
+    tags=frozenset({"scalar"}),
+)
+inside = OpDef(
+    "kernel.inside",
+    "Whether low <= point[dim] < high.",
+    type_rule=lambda dim, low, high: ir_types.i1,
+    attributes=("dim", "low", "high"),
+    tags=frozenset({"scalar"}),
+)

@@ -1,0 +1,82 @@
+"""The `loops` dialect: nests over buffers that have been assigned; no tensors are left.
+
+`loops.nest` runs its region for every point of its extents, dimensions in order, the last one in explicit vectors of `width`
+elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a map, as in the
+kernel dialect. Reductions combine into their buffer, which `loops.fill` has set to the neutral element before.
+"""
+
+from typing import Any
+
+from gradloomc.ir.opdef import OpDef
+from gradloomc.ir.types import MemRefType, Type, memref
+
+nest = OpDef(
+    "loops.nest",
+    "A loop nest over buffers; see the dialect's description.",
+    type_rule=lambda *buffers, extents, width: (),
+    attributes=("extents", "width"),
+    effects=True,
+)
+end = OpDef(
+    "loops.end", "End of a nest's region.", type_rule=lambda: (), effects=True, tags=frozenset({"terminator"})
+)
+
+
+def _element(buffer: Type, map: Any) -> Type:
+    assert isinstance(buffer, MemRefType)
+    return buffer.element
+
+
+load = OpDef(
+    "loops.load", "The buffer's element at the mapped point.", type_rule=_element, attributes=("map",)
+)
+store = OpDef(
+    "loops.store",
+    "Write a scalar to the buffer at the mapped point, for points with low <= point < high.",
+    type_rule=lambda value, buffer, dims, low, high: (),
+    attributes=("dims", "low", "high"),
+    effects=True,
+)
+reduce = OpDef(
+    "loops.reduce",
+    "Combine a scalar into the buffer at the mapped point, for points with low <= point < high.",
+    type_rule=lambda value, buffer, combine, dims, low, high: (),
+    attributes=("combine", "dims", "low", "high"),
+    effects=True,
+)
+fill = OpDef(
+    "loops.fill",
+    "Set all elements of a buffer to one number.",
+    type_rule=lambda buffer, value: (),
+    attributes=("value",),
+    effects=True,
+)
+alloc = OpDef(
+    "loops.alloc",
+    "A temporary buffer.",
+    type_rule=lambda type: type,
+    attributes=("type",),
+    effects=True,
+)
+
+
+def _extern_type(*buffers: Type, callee: str, results: tuple[Type, ...], attributes: Any) -> tuple[Type, ...]:
+    return results
+
+
+extern = OpDef(
+    "loops.extern",
+    "Call a library routine between nests: `callee` names the nd op whose meaning it has.",
+    type_rule=_extern_type,
+    attributes=("callee", "attributes", "results"),
+    effects=True,
+)
+view = OpDef(
+    "loops.view",
+    "The same memory under another shape.",
+    type_rule=lambda buffer, type: type,
+    attributes=("type",),
+)
+constant = OpDef(
+    "loops.constant", "A buffer with the elements of a constant.", type_rule=lambda value: memref(value.type.shape, value.type.element), attributes=("value",)
+)

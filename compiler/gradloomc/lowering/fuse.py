@@ -1,0 +1,453 @@
+"""Fuse: turn an `nd` function into kernels, each one pass over memory.
+
+What materialize.py did not keep is computed inside the loops that use it: slices, transposes and broadcasts become index maps,
+pads and concatenations become selects on the point's position, elementwise ops become scalar ops. Roots (what is stored or
+reduced) of one level whose iteration boxes agree, up to a few elements at the ends, share one nest: this is where the forward
+and the backward program become one pass.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from gradloomc.dialects import kernel, nd
+from gradloomc.dialects import scalar as s
+from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.core import Block, Module, Op, Region, Value
+from gradloomc.ir.errors import UnsupportedError
+from gradloomc.ir.inline import copy_op
+from gradloomc.ir.opdef import OpDef
+from gradloomc.ir.types import ScalarType
+from gradloomc.lowering.materialize import (
+    Plan,
+    executed_at,
+    is_extern,
+    is_inlined,
+    is_unit_reshape,
+    plan_materialization,
+)
+from gradloomc.passes.base import Pass
+
+IndexMap = tuple[tuple[int, int, int], ...]  # (dim, coefficient, offset) per axis; dim -1: the offset alone
+
+# Boxes whose extents differ by no more than this share a nest, and the ends are peeled.
+PEEL_LIMIT = 16
+
+
+@dataclass
+class Root:
+    """A value that a nest stores or reduces, the box that it is computed over and where the box lies in the nest."""
+
+    value: Value
+    combine: str
+    source: Value  # the value computed at each point
+    dims: tuple[int, ...]  # nest dimensions that the result keeps
+    shape: tuple[int, ...]  # extents of the box
+    offset: tuple[int, ...] = ()
+
+
+@dataclass
+class Group:
+    """Roots that share a nest."""
+
+    shape: tuple[int, ...]
+    roots: list[Root] = field(default_factory=list)
+    leaves: set[tuple[Value, IndexMap]] = field(default_factory=set)
+
+
+def identity_map(offset: Sequence[int]) -> IndexMap:
+    """Return the map of an array that lies at `offset` in the nest."""
+    return tuple((dim, 1, -start) for dim, start in enumerate(offset))
+
+
+class NestBuilder:
+    """Builds the region of one nest: `pull` computes a value's element at the point, once for each index map."""
+
+    def __init__(self, plan: Plan, extents: tuple[int, ...]):
+        self.plan = plan
+        self.extents = extents
+        self.block = Block()
+        self.inputs: list[tuple[Value, IndexMap]] = []
+        self.memo: dict[tuple[Value, IndexMap], Value] = {}
+        self.scalars: dict[Any, Value] = {}
+
+    def pull(self, value: Value, index_map: IndexMap) -> Value:
+        """Return the scalar for `value` at the mapped point, emitting what it takes."""
+        memo, stack = self.memo, [(value, index_map)]
+        while stack:
+            key = stack[-1]
+            if key in memo:
+                stack.pop()
+                continue
+            needed = self.sources(*key)
+            missing = [source for source in needed if source not in memo]
+            if missing:
+                stack.extend(reversed(missing))
+                continue
+            stack.pop()
+            memo[key] = self.compute(key[0], key[1], [memo[source] for source in needed])
+        return memo[value, index_map]
+
+    def sources(self, value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
+        """Return the (value, map) pairs that the element is computed from; none for what is loaded."""
+        op = value.op
+        if op is None or self.plan.is_loaded(value):
+            return []
+        kind, attributes = op.kind, op.attributes
+        if "elementwise" in kind.tags:
+            return [(operand, index_map) for operand in op.operands]
+        if kind is nd.constant or kind is nd.iota:
+            return []
+        if kind is nd.concatenate:
+            pairs, start, axis = [], 0, attributes["axis"]
+            for operand in op.operands:
+                dim, coefficient, offset = index_map[axis]
+                moved = (dim, coefficient, offset - start)
+                pairs.append((operand, (*index_map[:axis], moved, *index_map[axis + 1 :])))
+                start += operand.type.shape[axis]
+            return pairs
+        return [(op.operands[0], operand_map(op, index_map))]
+
+    def compute(self, value: Value, index_map: IndexMap, sources: list[Value]) -> Value:
+        """Emit the scalar program of one value from its sources."""
+        op = value.op
+        if op is None or self.plan.is_loaded(value):
+            return self.load(value, index_map)
+        insertion.location = op.location
+        kind = op.kind
+        if kind is nd.constant:
+            dense = op.attributes["value"]
+            if dense.is_splat:
+                return self.number(dense.array.item(), compute_type(value.type.element))
+            return self.load(value, index_map)
+        if "elementwise" in kind.tags:
+            return apply_scalar(op, sources)
+        if kind is nd.iota:
+            return self.position(op, index_map)
+        if kind is nd.pad:
+            zero = self.number(0, sources[0].type)
+            return self.where_inside(op.operands[0], operand_map(op, index_map), sources[0], zero)
+        if kind is nd.concatenate:
+            result = sources[-1]
+            pairs = self.sources(value, index_map)
+            for (operand, moved), source in zip(reversed(pairs[:-1]), reversed(sources[:-1]), strict=True):
+                result = self.where_inside(operand, moved, source, result)
+            return result
+        return sources[0]
+
+    def load(self, value: Value, index_map: IndexMap) -> Value:
+        self.inputs.append((value, index_map))
+        loaded = self.block.add_argument(value.type.element, value.hint)
+        computed = compute_type(value.type.element)
+        return loaded if computed is value.type.element else s.convert(loaded, type=computed)
+
+    def number(self, number: Any, type: ScalarType) -> Value:
+        key = (repr(number), type)
+        if key not in self.scalars:
+            self.scalars[key] = s.number(number, type)
+        return self.scalars[key]
+
+    def position(self, op: Op, index_map: IndexMap) -> Value:
+        dim, coefficient, offset = index_map[op.attributes["axis"]]
+        if dim < 0:
+            return self.number(offset, compute_type(op.attributes["type"]))
+        point = self.once(("index", dim), lambda: kernel.index(dim=dim))
+        if coefficient != 1:
+            point = s.muli(point, self.number(coefficient, ir_types.i64))
+        if offset:
+            point = s.addi(point, self.number(offset, ir_types.i64))
+        target = compute_type(op.attributes["type"])
+        return point if target is ir_types.i64 else s.convert(point, type=target)
+
+    def once(self, key: Any, make: Any) -> Value:
+        """Build a scalar once per nest."""
+        if key not in self.scalars:
+            self.scalars[key] = make()
+        return self.scalars[key]
+
+    def where_inside(self, operand: Value, index_map: IndexMap, inner: Value, outer: Value) -> Value:
+        """Return `inner` where the mapped index lies inside `operand`, else `outer`."""
+        condition = None
+        for extent, (dim, coefficient, offset) in zip(operand.type.shape, index_map, strict=True):
+            if dim < 0:
+                if not 0 <= offset < extent:
+                    return outer
+                continue
+            low, high = inside_range(extent, coefficient, offset)
+            low, high = max(low, 0), min(high, self.extents[dim])
+            if low == 0 and high == self.extents[dim]:
+                continue
+            if low >= high:
+                return outer
+            test = self.once(
+                ("inside", dim, low, high),
+                lambda dim=dim, low=low, high=high: kernel.inside(dim=dim, low=low, high=high),
+            )
+            condition = test if condition is None else s.andi(condition, test)
+        return inner if condition is None else s.select(condition, inner, outer)
+
+
+def inside_range(extent: int, coefficient: int, offset: int) -> tuple[int, int]:
+    """Return the points p, as [low, high), with 0 <= coefficient * p + offset < extent."""
+    if coefficient > 0:
+        return -(offset // coefficient), (extent - 1 - offset) // coefficient + 1
+    return -((extent - 1 - offset) // -coefficient), offset // -coefficient + 1
+
+
+def compute_type(element: ScalarType) -> ScalarType:
+    """Return the type in which an element is computed: half floats are computed in single precision."""
+    return ir_types.f32 if element is ir_types.f16 else element
+
+
+def operand_map(op: Op, index_map: IndexMap) -> IndexMap:
+    """Return where the element of a moved array is in its operand."""
+    kind, a = op.kind, op.attributes
+    operand_shape = op.operands[0].type.shape
+    if kind is nd.broadcast:
+        return tuple(
+            (-1, 0, 0) if extent == 1 else index_map[dim]
+            for extent, dim in zip(operand_shape, a["dims"], strict=True)
+        )
+    if kind is nd.transpose:
+        moved: list[Any] = [None] * len(index_map)
+        for position, axis in enumerate(a["permutation"]):
+            moved[axis] = index_map[position]
+        return tuple(moved)
+    if kind is nd.slice_:
+        return tuple(
+            (dim, coefficient * stride, offset * stride + start)
+            for (dim, coefficient, offset), start, stride in zip(
+                index_map, a["start"], a["stride"], strict=True
+            )
+        )
+    if kind is nd.pad:
+        return tuple(
+            (dim, coefficient, offset - low)
+            for (dim, coefficient, offset), low in zip(index_map, a["low"], strict=True)
+        )
+    if kind is nd.reverse:
+        return tuple(
+            (dim, -coefficient, extent - 1 - offset) if axis in a["axes"] else (dim, coefficient, offset)
+            for axis, (extent, (dim, coefficient, offset)) in enumerate(
+                zip(operand_shape, index_map, strict=True)
+            )
+        )
+    if kind is nd.reshape:
+        kept = iter([m for m, n in zip(index_map, a["shape"], strict=True) if n != 1])
+        return tuple((-1, 0, 0) if extent == 1 else next(kept) for extent in operand_shape)
+    raise UnsupportedError(f"'{op.name}' is no index map", op.location)
+
+
+def apply_scalar(op: Op, operands: Sequence[Value]) -> Value:
+    """Emit the scalar form of an elementwise op."""
+    scalar: Any = op.kind.scalar
+    if isinstance(scalar, dict):
+        scalar = scalar.get(operands[0].type.kind)
+        if scalar is None:
+            raise UnsupportedError(f"'{op.name}' has no native code for {operands[0].type}", op.location)
+    if op.kind is nd.convert:
+        return convert_scalar(operands[0], op.operands[0].type.element, op.attributes["type"])
+    if isinstance(scalar, OpDef):
+        return scalar(*operands, **op.attributes)
+    return scalar(*operands, **op.attributes)
+
+
+def convert_scalar(x: Value, source: ScalarType, target: ScalarType) -> Value:
+    """Convert an element; to f16 it is rounded to half precision and widened again."""
+    if target is ir_types.f16:
+        half = x if x.type is ir_types.f16 else s.convert(x, type=ir_types.f16)
+        return s.convert(half, type=ir_types.f32)
+    if x.type is target:
+        return x
+    return nd.convert.scalar(x, target)
+
+
+class Fuser:
+    """Builds the kernels of one function."""
+
+    def __init__(self, function: Op):
+        self.function = function
+        self.plan = plan_materialization(function)
+        body = body_of(function)
+        self.operations = body.ops[:-1]
+        self.outputs = body.terminator.operands
+        self.new = make_function(
+            function.attributes["sym_name"],
+            [argument.type for argument in body.arguments],
+            [argument.hint for argument in body.arguments],
+        )
+        self.values: dict[Value, Value] = dict(zip(body.arguments, body_of(self.new).arguments, strict=True))
+        self.copies: dict[int, Value] = {}
+
+    def run(self) -> Op:
+        """Return the function on the kernels level."""
+        levels = self.roots_by_level()
+        externs: dict[int, list[Op]] = {}
+        for op in self.operations:
+            if is_extern(op):
+                externs.setdefault(executed_at(self.plan, op), []).append(op)
+        last = max([*levels, *externs, 0])
+        with at(body_of(self.new)):
+            for level in range(last + 1):
+                for group in self.group(levels.get(level, ())):
+                    self.emit_nest(group)
+                for op in externs.get(level, ()):
+                    for operand in op.operands:
+                        self.view(operand)
+                    copy_op(op, self.values, body_of(self.new))
+            results = [self.result(position, value) for position, value in enumerate(self.outputs)]
+        return finish_function(self.new, results)
+
+    def roots_by_level(self) -> dict[int, list[Root]]:
+        levels: dict[int, list[Root]] = {}
+        outputs = set(self.outputs)
+        for op in self.operations:
+            value = op.results[0]
+            if "reduction" in op.kind.tags:
+                (source,) = op.operands
+                dims = nd.kept_axes(source.type.rank, op.attributes["axes"])
+                root = Root(value, op.kind.scalar, source, dims, source.type.shape)
+            elif is_inlined(op) and (value in self.plan.stored or value in outputs):
+                root = Root(value, "store", value, tuple(range(value.type.rank)), value.type.shape)
+            else:
+                continue
+            levels.setdefault(executed_at(self.plan, op), []).append(root)
+        self.add_copies(levels)
+        return levels
+
+    def add_copies(self, levels: dict[int, list[Root]]) -> None:
+        """An argument, a view of one, or a value returned twice is copied, so that results never share memory."""
+        seen: set[Value] = set()
+        for position, value in enumerate(self.outputs):
+            base = value
+            while base in self.plan.views and base.op is not None:
+                base = base.op.operands[0]
+            if base.op is None or base in seen:
+                copy = Value(value.type, None, position)
+                self.copies[position] = copy
+                root = Root(copy, "store", value, tuple(range(value.type.rank)), value.type.shape)
+                levels.setdefault(self.plan.available.get(value, 0), []).append(root)
+            seen.add(base)
+
+    def result(self, position: int, value: Value) -> Value:
+        copy = self.copies.get(position)
+        return self.values[copy] if copy is not None else self.view(value)
+
+    def view(self, value: Value) -> Value:
+        """Return the new function's value for one that is in memory."""
+        found = self.values.get(value)
+        if found is None:
+            op = value.op
+            assert op is not None
+            if op.kind is nd.constant:
+                found = nd.constant(**op.attributes)
+            elif op.kind is nd.reshape:
+                found = nd.reshape.build([self.view(op.operands[0])], op.attributes).result
+            else:
+                raise AssertionError(f"{op.name} was not materialized")
+            self.values[value] = found
+        return found
+
+    def group(self, roots: Iterable[Root]) -> list[Group]:
+        """Put roots whose boxes nearly agree into one nest."""
+        groups: list[Group] = []
+        for root in sorted(roots, key=lambda root: [-n for n in root.shape]):
+            if 0 in root.shape and root.combine != "store":
+                root.offset = (0,) * len(root.shape)
+                groups.append(Group(root.shape, [root]))
+                continue
+            for group in groups:
+                if self.fits(root, group):
+                    break
+            else:
+                group = Group(root.shape)
+                groups.append(group)
+                root.offset = (0,) * len(root.shape)
+            group.roots.append(root)
+            if len(groups) or True:
+                group.leaves.update(self.leaves(root.source, identity_map(root.offset), root.shape))
+        return groups
+
+    def fits(self, root: Root, group: Group) -> bool:
+        if len(root.shape) != len(group.shape) or 0 in group.shape:
+            return False
+        if root.shape == group.shape:
+            root.offset = (0,) * len(root.shape)
+            return True
+        differences = [n - m for n, m in zip(group.shape, root.shape, strict=True)]
+        if any(not 0 <= d <= PEEL_LIMIT or (d and m < 2 * PEEL_LIMIT) for d, m in zip(differences, root.shape, strict=True)):
+            return False
+        best, best_score = None, 0
+        for fraction in (0.0, 1.0, 0.5):
+            offset = tuple(int(d * fraction) for d in differences)
+            leaves = self.leaves(root.source, identity_map(offset), root.shape)
+            score = len(leaves & group.leaves)
+            if score > best_score:
+                best, best_score = offset, score
+        if best is None:
+            return False
+        root.offset = best
+        return True
+
+    def leaves(self, value: Value, index_map: IndexMap, shape: tuple[int, ...]) -> set[tuple[Value, IndexMap]]:
+        """Return the loads that computing `value` takes."""
+        builder = NestBuilder(self.plan, shape)
+        seen, stack, found = set(), [(value, index_map)], set()
+        while stack:
+            key = stack.pop()
+            if key in seen:
+                continue
+            seen.add(key)
+            if self.plan.is_loaded(key[0]):
+                found.add(key)
+            stack.extend(builder.sources(*key))
+        return found
+
+    def emit_nest(self, group: Group) -> None:
+        builder = NestBuilder(self.plan, group.shape)
+        outputs, types, yielded = [], [], []
+        with at(builder.block):
+            for root in group.roots:
+                scalar = builder.pull(root.source, identity_map(root.offset))
+                element = root.value.type.element
+                if scalar.type is not element:
+                    scalar = s.convert(scalar, type=element)
+                yielded.append(scalar)
+                high = tuple(a + b for a, b in zip(root.offset, root.shape, strict=True))
+                outputs.append((root.combine, root.dims, root.offset, high))
+                types.append(root.value.type)
+            kernel.yield_.build(yielded, {})
+        operands = list(dict.fromkeys(value for value, _ in builder.inputs))
+        inputs = tuple((operands.index(value), index_map) for value, index_map in builder.inputs)
+        insertion.location = group.roots[0].value.op.location if group.roots[0].value.op else insertion.location
+        op = kernel.nest.build(
+            [self.view(value) for value in operands],
+            {
+                "extents": group.shape,
+                "inputs": inputs,
+                "outputs": tuple(outputs),
+                "results": tuple(types),
+            },
+            [Region(builder.block)],
+        )
+        for root, result in zip(group.roots, op.results, strict=True):
+            self.values[root.value] = result
+
+
+def fuse_function(function: Op) -> Op:
+    """Return `function`, which is on the nd level, on the kernels level."""
+    return Fuser(function).run()
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Turn nd functions into fused kernels."""
+
+    name: ClassVar[str] = "fuse"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
+
+    def run(self, module: Module) -> None:
+        module.block.ops = [fuse_function(function) for function in module.block.ops]

@@ -1,0 +1,260 @@
+"""Assign buffers: turn kernels on arrays into loop nests over memory.
+
+Arguments, results and temporaries become memrefs; region arguments become loads, yields become stores and reductions. Adjacent
+dimensions that every buffer holds contiguously are merged and dimensions of one element dropped, so that an elementwise kernel
+on any shape is one long loop.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gradloomc.dialects import kernel, loops, nd
+from gradloomc.dialects import scalar as s
+from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.core import Block, Module, Op, Region, Value
+from gradloomc.ir.types import ScalarType, Type, memref
+from gradloomc.passes.base import Pass
+
+
+def neutral_element(combine: str, type: ScalarType) -> Any:
+    """Return the number that a reduction starts from."""
+    if combine in ("maximum", "minimum"):
+        sign = -1 if combine == "maximum" else 1
+        if type.kind == "f":
+            return sign * np.inf
+        if type.kind == "b":
+            return combine == "minimum"
+        limits = np.iinfo(type.dtype)
+        return int(limits.min if combine == "maximum" else limits.max)
+    number = {"add": 0, "mul": 1, "or": False, "and": True}[combine]
+    return float(number) if type.kind == "f" else number
+
+
+class Shape:
+    """How the dimensions of a nest are renamed when unit dimensions go and adjacent ones merge."""
+
+    def __init__(self, extents: Sequence[int], merged: Sequence[Sequence[int]]):
+        self.runs = merged  # each new dimension: the old ones that it stands for
+        self.extents = tuple(int(np.prod([extents[d] for d in run])) for run in merged)
+        self.first = {run[0]: k for k, run in enumerate(merged)}
+        self.inner = {d: run[0] for run in merged for d in run[1:]}
+
+
+def collapse(op: Op) -> Shape:
+    """Return which dimensions of a kernel nest can be merged or dropped."""
+    extents = op.attributes["extents"]
+    kept = [d for d, extent in enumerate(extents) if extent != 1]
+    pinned = {
+        inner.attributes["dim"] for inner in op.regions[0].block.ops if inner.kind in (kernel.index, kernel.inside)
+    }
+    runs: list[list[int]] = []
+    for dim in kept:
+        if runs and _mergeable(op, runs[-1][-1], dim, pinned):
+            runs[-1].append(dim)
+        else:
+            runs.append([dim])
+    return Shape(extents, runs)
+
+
+def _mergeable(op: Op, outer: int, inner: int, pinned: set[int]) -> bool:
+    extents = op.attributes["extents"]
+    if outer in pinned or inner in pinned:
+        return False
+    for operand, index_map in op.attributes["inputs"]:
+        shape = op.operands[operand].type.shape
+        uses = [axis for axis, (dim, _, _) in enumerate(index_map) if dim in (outer, inner)]
+        if not uses:
+            continue
+        if len(uses) != 2 or any(shape[axis] != 1 for axis in range(uses[0] + 1, uses[1])):
+            return False
+        a, b = uses
+        if index_map[a] != (outer, 1, 0) or index_map[b] != (inner, 1, 0):
+            return False
+        if shape[a] != extents[outer] or shape[b] != extents[inner]:
+            return False
+    for _, dims, low, high in op.attributes["outputs"]:
+        for dim in (outer, inner):
+            if low[dim] != 0 or high[dim] != extents[dim]:
+                return False
+        if (outer in dims) != (inner in dims):
+            return False
+        if outer in dims:
+            start = dims.index(outer)
+            between = dims[start + 1 : dims.index(inner)] if inner in dims[start:] else None
+            if between is None or any(extents[d] != 1 for d in between):
+                return False
+    return True
+
+
+class BufferAssignment:
+    """Builds the loops-level function of one kernels-level function."""
+
+    def __init__(self, function: Op, vector_bits: int):
+        self.old = body_of(function)
+        self.vector_bits = vector_bits
+        self.new = make_function(
+            function.attributes["sym_name"],
+            [memref(a.type.shape, a.type.element) for a in self.old.arguments],
+            [a.hint for a in self.old.arguments],
+        )
+        self.values: dict[Value, Value] = dict(
+            zip(self.old.arguments, body_of(self.new).arguments, strict=True)
+        )
+        self.views: dict[tuple[Value, Type], Value] = {}
+
+    def run(self) -> Op:
+        """Return the function on the loops level."""
+        with at(body_of(self.new)):
+            for op in self.old.ops[:-1]:
+                insertion.location = op.location
+                if op.kind is kernel.nest:
+                    self.nest(op)
+                elif op.kind is nd.reshape:
+                    self.values[op.results[0]] = self.view(self.values[op.operands[0]], op.results[0].type.shape)
+                elif op.kind is nd.constant:
+                    self.values[op.results[0]] = loops.constant(value=op.attributes["value"])
+                else:
+                    self.extern(op)
+            outputs = [self.values[value] for value in self.old.terminator.operands]
+        return finish_function(self.new, outputs)
+
+    def extern(self, op: Op) -> None:
+        types = tuple(memref(r.type.shape, r.type.element) for r in op.results)
+        attributes = tuple(sorted(op.attributes.items()))
+        built = loops.extern.build(
+            [self.values[operand] for operand in op.operands],
+            {"callee": op.kind.name, "attributes": attributes, "results": types},
+        )
+        self.values.update(zip(op.results, built.results, strict=True))
+
+    def view(self, buffer: Value, shape: tuple[int, ...]) -> Value:
+        type = memref(shape, buffer.type.element)
+        if type is buffer.type:
+            return buffer
+        key = (buffer, type)
+        if key not in self.views:
+            self.views[key] = loops.view(buffer, type=type)
+        return self.views[key]
+
+    def nest(self, op: Op) -> None:
+        shape = collapse(op)
+        attributes = op.attributes
+        block = Block()
+        buffers: dict[Value, None] = {}
+        outputs = [loops.alloc(type=memref(r.type.shape, r.type.element)) for r in op.results]
+        for buffer, (combine, _, _, _) in zip(outputs, attributes["outputs"], strict=True):
+            if combine != "store":
+                loops.fill(buffer, value=neutral_element(combine, buffer.type.element))
+        region = op.regions[0].block
+        inside: dict[Value, Value] = {}
+        sources = []
+        for operand, index_map in attributes["inputs"]:
+            buffer = self.values[op.operands[operand]]
+            sources.append(self.mapped(buffer, index_map, shape))
+            buffers[sources[-1][0]] = None
+        targets = []
+        for buffer, (_, dims, low, high) in zip(outputs, attributes["outputs"], strict=True):
+            targets.append(self.target(buffer, dims, low, high, shape, attributes["extents"]))
+            buffers[targets[-1][0]] = None
+        with at(block):
+            for argument, (buffer, index_map) in zip(region.arguments, sources, strict=True):
+                inside[argument] = loops.load(buffer, map=index_map)
+            for inner in region.ops[:-1]:
+                self.move(inner, inside, shape, block)
+            for (buffer, dims, low, high), (combine, *_), value in zip(
+                targets, attributes["outputs"], region.terminator.operands, strict=True
+            ):
+                scalar = inside.get(value, value)
+                if combine == "store":
+                    loops.store(scalar, buffer, dims=dims, low=low, high=high)
+                else:
+                    loops.reduce(scalar, buffer, combine=combine, dims=dims, low=low, high=high)
+            loops.end()
+        loops.nest.build(
+            list(buffers), {"extents": shape.extents, "width": self.width(block, shape)}, [Region(block)]
+        )
+        self.values.update(zip(op.results, outputs, strict=True))
+
+    def move(self, op: Op, inside: dict[Value, Value], shape: Shape, block: Block) -> None:
+        """Move a region op from the kernel to the loop body."""
+        attributes = op.attributes
+        if op.kind in (kernel.index, kernel.inside):
+            dim = attributes["dim"]
+            if dim not in shape.first:  # a dimension of one element: its point is 0
+                number = 0 if op.kind is kernel.index else attributes["low"] <= 0 < attributes["high"]
+                inside[op.results[0]] = s.number(number, op.results[0].type)
+                return
+            op.attributes = {**attributes, "dim": shape.first[dim]}
+        if inside:
+            op.set_operands([inside.get(operand, operand) for operand in op.operands])
+        block.append(op)
+
+    def mapped(self, buffer: Value, index_map: Any, shape: Shape) -> tuple[Value, Any]:
+        """Rename the dimensions of a load; merge the buffer's axes accordingly."""
+        new_shape, new_map = [], []
+        for extent, (dim, coefficient, offset) in zip(buffer.type.shape, index_map, strict=True):
+            if dim in shape.inner:  # follows its outer neighbour: one longer axis
+                position = max(k for k, entry in enumerate(new_map) if entry[0] == shape.first[shape.inner[dim]])
+                new_shape[position] *= extent
+                continue
+            new_shape.append(extent)
+            if dim >= 0 and dim in shape.first:
+                new_map.append((shape.first[dim], coefficient, offset))
+            else:
+                new_map.append((-1, 0, offset))
+        kept = [k for k, extent in enumerate(new_shape) if extent != 1 or new_map[k][0] >= 0]
+        return (
+            self.view(buffer, tuple(new_shape[k] for k in kept)),
+            tuple(new_map[k] for k in kept),
+        )
+
+    def target(self, buffer: Value, dims: Any, low: Any, high: Any, shape: Shape, extents: Any) -> Any:
+        """Rename the dimensions of a store or reduction."""
+        new_dims, new_shape = [], []
+        for dim, extent in zip(dims, buffer.type.shape, strict=True):
+            if dim in shape.inner:
+                position = new_dims.index(shape.first[shape.inner[dim]])
+                new_shape[position] *= extent
+            elif dim in shape.first:
+                new_dims.append(shape.first[dim])
+                new_shape.append(extent)
+        runs = shape.runs
+        new_low = tuple(low[run[0]] if len(run) == 1 else 0 for run in runs)
+        new_high = tuple(
+            high[run[0]] if len(run) == 1 else shape.extents[k] for k, run in enumerate(runs)
+        )
+        return self.view(buffer, tuple(new_shape)), tuple(new_dims), new_low, new_high
+
+    def width(self, block: Block, shape: Shape) -> int:
+        """Elements per vector: full registers of the widest type computed with, two of them in light bodies."""
+        if not shape.extents or shape.extents[-1] == 1:
+            return 1
+        bits, cost = 8, 0.0
+        for op in block.ops:
+            for result in op.results:
+                bits = max(bits, 8 if result.type.kind == "b" else result.type.bits)
+            cost += op.kind.cost
+        registers = 2 if cost < 40 else 1
+        return max(2, registers * self.vector_bits // max(bits, 32))
+
+
+def lower_to_loops(function: Op, vector_bits: int = 512) -> Op:
+    """Return a kernels-level function on the loops level (its kernels' regions are moved, not copied)."""
+    return BufferAssignment(function, vector_bits).run()
+
+
+@dataclass(frozen=True)
+class ToLoops(Pass):
+    """Assign buffers and turn kernels into loop nests; `vector_bits` is the width of the target's registers."""
+
+    name: ClassVar[str] = "to-loops"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    vector_bits: int = 512
+
+    def run(self, module: Module) -> None:
+        module.block.ops = [lower_to_loops(function, self.vector_bits) for function in module.block.ops]

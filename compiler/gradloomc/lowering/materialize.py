@@ -1,0 +1,152 @@
+"""Decide which values of an `nd` function exist as arrays in memory; all others are computed inside the loops that use them.
+
+A value is materialized for a reason that can be printed: it is a result, an operand of an extern (gemm, gather), a reduction,
+a reshaped array, or recomputing it would cost more than writing and reading it. This file only decides; fuse.py builds.
+"""
+
+from dataclasses import dataclass, field
+
+from gradloomc.dialects import nd
+from gradloomc.dialects.func import body_of
+from gradloomc.ir.core import Op, Value
+
+# In additions per element: what writing an element to memory and reading it back is worth.
+STORE_COST = 60.0
+# Above this, a value is not recomputed for every element that it is broadcast to.
+BROADCAST_COST = 8.0
+
+
+@dataclass
+class Plan:
+    """The decisions: reasons of materialized values, views, and the level at which each value can be used."""
+
+    reasons: dict[Value, str] = field(default_factory=dict)
+    stored: set[Value] = field(default_factory=set)  # their users read them from memory
+    views: set[Value] = field(default_factory=set)  # another shape of what is in memory
+    available: dict[Value, int] = field(default_factory=dict)
+    cost: dict[Value, float] = field(default_factory=dict)
+
+    def is_loaded(self, value: Value) -> bool:
+        """Tell whether loops read `value` from memory."""
+        return value in self.stored or value in self.views or value.op is None
+
+    def store(self, value: Value, reason: str) -> None:
+        """Materialize `value`, so that its users read it from memory."""
+        self.stored.add(value)
+        self.reasons[value] = reason
+
+
+def is_unit_reshape(op: Op) -> bool:
+    """Tell whether a reshape only adds or drops dimensions of extent 1."""
+    old, new = op.operands[0].type.shape, op.attributes["shape"]
+    return [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+def is_inlined(op: Op) -> bool:
+    """Tell whether an op can be computed inside a loop: elementwise ops and moves that are index maps."""
+    tags = op.kind.tags
+    if "elementwise" in tags:
+        return True
+    if "movement" not in tags:
+        return op.kind is nd.constant
+    if op.kind is nd.reshape:
+        return is_unit_reshape(op)
+    return op.kind is not nd.pad or not any(op.attributes["interior"])
+
+
+def is_extern(op: Op) -> bool:
+    """Tell whether an op is executed by a library call between kernels."""
+    return "extern" in op.kind.tags or (op.kind is nd.pad and any(op.attributes["interior"]))
+
+
+def plan_materialization(function: Op) -> Plan:
+    """Return which values of `function` to materialize."""
+    plan = Plan()
+    body = body_of(function)
+    operations = body.ops[:-1]
+    for value in body.terminator.operands:
+        plan.reasons.setdefault(value, "a result")
+    for op in operations:
+        if is_extern(op):
+            for operand in op.operands:
+                _materialize(plan, operand, f"operand of {op.name}")
+            for result in op.results:
+                plan.store(result, f"computed by {op.name}")
+        elif "reduction" in op.kind.tags:
+            plan.store(op.results[0], "a reduction")
+        elif op.kind is nd.reshape and not is_unit_reshape(op):
+            _materialize(plan, op.operands[0], "reshaped")
+            plan.views.add(op.results[0])
+    _keep_broadcast_operands(plan, operations)
+    _set_levels(plan, operations)
+    _keep_expensive(plan, operations)
+    _set_levels(plan, operations)
+    return plan
+
+
+def _materialize(plan: Plan, value: Value, reason: str) -> None:
+    op = value.op
+    if op is None or value in plan.views:
+        return
+    if op.kind is nd.reshape and not is_unit_reshape(op):
+        plan.views.add(value)
+        return
+    if value not in plan.stored:
+        plan.store(value, reason)
+
+
+def _inline_cost(plan: Plan, op: Op) -> float:
+    """Additions per element to compute a value inside a loop, up to the values that are loaded."""
+    total = op.kind.cost
+    for operand in dict.fromkeys(op.operands):
+        if not plan.is_loaded(operand):
+            total += plan.cost.get(operand, 0.0)
+    return total
+
+
+def _keep_broadcast_operands(plan: Plan, operations: list[Op]) -> None:
+    for op in operations:
+        value = op.results[0]
+        if not is_inlined(op):
+            continue
+        plan.cost[value] = _inline_cost(plan, op)
+        if op.kind is not nd.broadcast:
+            continue
+        operand = op.operands[0]
+        if plan.is_loaded(operand) or operand.type.rank == 0 or operand.type.size <= 1:
+            continue
+        if value.type.size > operand.type.size and plan.cost.get(operand, 0.0) > BROADCAST_COST:
+            plan.store(operand, "broadcast: computed once instead of for every copy")
+            plan.cost[value] = 0.0
+
+
+def _set_levels(plan: Plan, operations: list[Op]) -> None:
+    """Level n can be computed once everything of levels below n exists."""
+    available = plan.available = {}
+    for op in operations:
+        level = max([available.get(operand, 0) for operand in op.operands], default=0)
+        for result in op.results:
+            available[result] = level + 1 if result in plan.stored else level
+
+
+def executed_at(plan: Plan, op: Op) -> int:
+    """Return the level at which an op's result is computed."""
+    return max([plan.available.get(operand, 0) for operand in op.operands], default=0)
+
+
+def _keep_expensive(plan: Plan, operations: list[Op]) -> None:
+    """Materialize what several levels would recompute, if that is dearer than a trip through memory."""
+    used_at: dict[Value, set[int]] = {}
+    for op in reversed(operations):
+        value = op.results[0]
+        levels = used_at.get(value, set())
+        worth_storing = len(levels) > 1 and plan.cost.get(value, 0.0) > STORE_COST and value.type.rank > 0
+        if value in plan.stored or value in plan.views or not is_inlined(op):
+            levels = {executed_at(plan, op)}
+        elif worth_storing:
+            plan.store(value, f"needed by {len(levels)} passes and dearer to recompute than to read")
+            levels = {min(levels)}
+        elif value in plan.reasons:  # a result that its users recompute in their own pass
+            levels = levels | {executed_at(plan, op)}
+        for operand in op.operands:
+            used_at.setdefault(operand, set()).update(levels)
