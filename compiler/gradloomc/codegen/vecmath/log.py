@@ -16,7 +16,6 @@ from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
     coefficients,
     fast_two_sum,
-    horner,
     polynomial,
 )
 
@@ -27,7 +26,9 @@ __all__ = [
     "emit_log2",
     "emit_log10",
     "emit_logaddexp",
+    "log_corrected",
     "log_of",
+    "one_plus",
     "split",
 ]
 
@@ -77,14 +78,14 @@ def log1p_tail(lanes: Lanes, f: str, half: str, addend: str | None) -> str:
     if lanes.bits == 64:
         s = lanes.div(f, lanes.add(f, 2.0))
         z = lanes.mul(s, s)
-        rest = lanes.fma(z, horner_pair(lanes, z), half)
+        rest = lanes.fma(z, atanh_series(lanes, z), half)
         return lanes.mul(s, rest) if addend is None else lanes.fma(s, rest, addend)
     cubed = lanes.mul(lanes.mul(f, f), f)
     q = polynomial(lanes, f, coefficients(lanes, "log_f"))
     return lanes.mul(cubed, q) if addend is None else lanes.fma(cubed, q, addend)
 
 
-def horner_pair(lanes: Lanes, z: str) -> str:
+def atanh_series(lanes: Lanes, z: str) -> str:
     """Return R(s^2) of log((1+s)/(1-s)) = 2s + s^3 R(s^2)."""
     return polynomial(lanes, z, coefficients(lanes, "log_s"))
 
@@ -156,32 +157,37 @@ def emit_log10(lanes: Lanes, x: str) -> str:
     return with_poles(lanes, x, _log_in_base(lanes, x, inverse, unit))
 
 
-def log1p_of(lanes: Lanes, x: str, correction: str | None = None) -> str:
-    """Return log(1 + x + correction) for finite x > -1; garbage elsewhere.
+def log_corrected(lanes: Lanes, total: str, error: str, doubled: str | None = None) -> str:
+    """Return log(total + error) for a normal total > 0 and a far smaller error.
 
-    The rounding error of 1 + x, scaled by the exponent of the sum, joins f, so that no second
-    division is needed.
+    The error, scaled by the exponent of the total, joins f, so that no second division is needed.
+    Where the mask `doubled` holds, the result is log(2 total), which total itself may not reach.
     """
     form = FORMATS[lanes.dtype]
-    total = lanes.add(x, 1.0)
-    large = lanes.fcmp("ogt", lanes.abs(x), 1.0)
-    error = lanes.select(
-        large, lanes.sub(1.0, lanes.sub(total, x)), lanes.sub(x, lanes.sub(total, 1.0))
-    )
-    if correction is not None:
-        error = lanes.add(error, correction)
     number = split(lanes, total, subnormal=False)
     # From 2^mantissa on the error is below the last place, and 2^-k may leave the format.
     inverse_power = lanes.bits_to_float(lanes.isub(form.one_bits, number.field))
     moderate = lanes.fcmp("olt", total, 2.0 ** (form.mantissa + 2))
     number.f = lanes.select(moderate, lanes.fma(error, inverse_power, number.f), number.f)
+    if doubled is not None:
+        number.k = lanes.select(doubled, lanes.add(number.k, 1.0), number.k)
     return log_of(lanes, number)
+
+
+def one_plus(lanes: Lanes, x: str) -> tuple[str, str]:
+    """Return (t, e) with t + e = 1 + x exactly, for any x."""
+    total = lanes.add(x, 1.0)
+    large = lanes.fcmp("ogt", lanes.abs(x), 1.0)
+    error = lanes.select(
+        large, lanes.sub(1.0, lanes.sub(total, x)), lanes.sub(x, lanes.sub(total, 1.0))
+    )
+    return total, error
 
 
 def emit_log1p(lanes: Lanes, x: str) -> str:
     """Return log(1 + x), accurate near zero."""
     lanes = lanes.exact()
-    y = lanes.copysign(log1p_of(lanes, x), x)
+    y = lanes.copysign(log_corrected(lanes, *one_plus(lanes, x)), x)
     y = lanes.select(lanes.fcmp("olt", x, math.inf), y, x)
     y = lanes.select(lanes.fcmp("olt", x, -1.0), math.nan, y)
     return lanes.select(lanes.fcmp("oeq", x, -1.0), -math.inf, y)
@@ -201,4 +207,7 @@ def emit_logaddexp(lanes: Lanes, a: str, b: str) -> str:
     # Two equal infinities: their difference is no number, and it counts as zero.
     gap = lanes.select(lanes.fcmp("oeq", low, high), 0.0, gap)
     e = emit_exp(lanes, gap)
-    return lanes.add(high, log1p_of(lanes, e))
+    total = lanes.add(e, 1.0)
+    error = lanes.sub(e, lanes.sub(total, 1.0))
+    y = lanes.add(high, log_corrected(lanes, total, error))
+    return lanes.select(lanes.fcmp("ord", gap, 0.0), y, gap)

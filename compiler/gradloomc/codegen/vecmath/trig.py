@@ -34,9 +34,10 @@ LARGEST = {"f64": 2.0**30, "f32": 2.0**17}
 
 @dataclass
 class Quadrant:
-    """|x| = n pi/2 + r: the integer n in the low bits of `bits`, r, z = r^2, and both series."""
+    """|x| = n pi/2 + r: n, also in the low bits of `bits`; r and the steps to it; z = r^2."""
 
-    magnitude: str
+    n: str
+    steps: tuple[str, str]
     bits: str
     r: str
     z: str
@@ -51,12 +52,14 @@ def reduce_trig(lanes: Lanes, x: str) -> Quadrant:
     magnitude = lanes.abs(x)
     shifted = lanes.fma(magnitude, TWO_OVER_PI, magic)
     n = lanes.sub(shifted, magic)
-    r = magnitude
-    for part in HALF_PI[lanes.dtype]:
-        r = lanes.fma(n, -part, r)
+    first, second, third = HALF_PI[lanes.dtype]
+    first_step = lanes.fma(n, -first, magnitude)
+    second_step = lanes.fma(n, -second, first_step)
+    r = lanes.fma(n, -third, second_step)
     z = lanes.mul(r, r)
     return Quadrant(
-        magnitude=magnitude,
+        n=n,
+        steps=(first_step, second_step),
         bits=lanes.float_to_bits(shifted),
         r=r,
         z=z,
@@ -100,6 +103,14 @@ def emit_cos(lanes: Lanes, x: str) -> str:
     return libm_where(lanes, "cos", reduced.too_large, [x], y)
 
 
+def _reduction_error(lanes: Lanes, reduced: Quadrant) -> str:
+    """Return what the two rounded steps of the reduction left out of r."""
+    _, second, third = HALF_PI[lanes.dtype]
+    n, (first_step, second_step) = reduced.n, reduced.steps
+    missed = lanes.fma(n, -second, lanes.sub(first_step, second_step))
+    return lanes.add(missed, lanes.fma(n, -third, lanes.sub(second_step, reduced.r)))
+
+
 def emit_tan(lanes: Lanes, x: str) -> str:
     """Return the tangent: sin r / cos r or -cos r / sin r, the quotient corrected once.
 
@@ -111,7 +122,7 @@ def emit_tan(lanes: Lanes, x: str) -> str:
     reduced = reduce_trig(lanes, x)
     r, z = reduced.r, reduced.z
     sine, cosine = _sin_cos(lanes, reduced)
-    sine_tail = lanes.mul(lanes.mul(r, z), reduced.sin_tail)
+    sine_tail = lanes.fma(lanes.mul(r, z), reduced.sin_tail, _reduction_error(lanes, reduced))
     # cos r - 1
     cosine_tail = lanes.mul(z, lanes.fma(z, reduced.cos_tail, -0.5))
     odd = lanes.icmp("ne", lanes.and_(reduced.bits, 1), 0)

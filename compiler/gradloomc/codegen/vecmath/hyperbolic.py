@@ -1,0 +1,156 @@
+"""Hyperbolic functions and their inverses.
+
+|x| = n ln 2 + r, and with A = (2^n + 2^-n)/2, B = (2^n - 2^-n)/2 the addition theorem gives
+sinh |x| = B cosh r + A sinh r and cosh |x| = A cosh r + B sinh r from two short polynomials in r^2:
+no cancellation near zero (where B = 0), and sinh and cosh of one argument share nearly everything.
+The inverses are logarithms whose argument is kept in two parts.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gradloomc.codegen.lanes import Lanes
+from gradloomc.codegen.vecmath.exp import reduce_exp, sinh_cosh_tails
+from gradloomc.codegen.vecmath.log import atanh_series, log_corrected, one_plus
+from gradloomc.codegen.vecmath.primitives import FORMATS, fast_two_sum
+
+__all__ = ["emit_acosh", "emit_asinh", "emit_atanh", "emit_cosh", "emit_sinh", "emit_tanh"]
+
+# Past these, sinh and cosh overflow.
+OVERFLOW = {"f64": 710.5, "f32": 89.5}
+# Past these, tanh is 1 to the last place.
+SATURATION = {"f64": 22.0, "f32": 10.0}
+# Past these, asinh x and acosh x are log(2x) to the last place.
+LOGARITHMIC = {"f64": 2.0**28, "f32": 2.0**14}
+
+
+def _powers(lanes: Lanes, bits: str, down: int, guard: bool) -> tuple[str, str]:
+    """Return (2^n + 2^-n, 2^n - 2^-n) / 2^down for n + bias - down in the low bits of `bits`."""
+    form = FORMATS[lanes.dtype]
+    up = lanes.shl(bits, form.mantissa)
+    inverse = lanes.isub(2 * (form.bias - down) << form.mantissa, up)
+    if guard:
+        # 2^-n left the format, and the sum long ago.
+        inverse = lanes.int_minmax("smax", inverse, 0)
+    power, inverse = lanes.bits_to_float(up), lanes.bits_to_float(inverse)
+    return lanes.add(power, inverse), lanes.sub(power, inverse)
+
+
+def _halved(lanes: Lanes, x: str) -> tuple[str, str, str, str, str, str]:
+    """Return (|x|, r, z s, z c, A/2, B/2) of the addition theorem; halved to stay finite longer."""
+    form = FORMATS[lanes.dtype]
+    magnitude = lanes.abs(x)
+    clamped = lanes.clamp_above(magnitude, OVERFLOW[lanes.dtype])
+    bits, _, r = reduce_exp(lanes, clamped, form.bias - 2)
+    z, s, c = sinh_cosh_tails(lanes, r)
+    plus, minus = _powers(lanes, bits, 2, guard=True)
+    return magnitude, r, lanes.mul(z, s), lanes.mul(z, c), plus, minus
+
+
+def emit_sinh(lanes: Lanes, x: str) -> str:
+    """Return the hyperbolic sine."""
+    lanes = lanes.exact()
+    magnitude, r, zs, zc, plus, minus = _halved(lanes, x)
+    head = lanes.fma(plus, r, minus)
+    error = lanes.fma(plus, r, lanes.sub(minus, head))
+    tail = lanes.fma(plus, lanes.mul(r, zs), lanes.fma(minus, zc, error))
+    half = lanes.add(head, tail)
+    small = lanes.fcmp("olt", magnitude, FORMATS[lanes.dtype].tiny)
+    return lanes.copysign(lanes.select(small, magnitude, lanes.add(half, half)), x)
+
+
+def emit_cosh(lanes: Lanes, x: str) -> str:
+    """Return the hyperbolic cosine."""
+    lanes = lanes.exact()
+    _, r, zs, zc, plus, minus = _halved(lanes, x)
+    tail = lanes.fma(minus, lanes.fma(r, zs, r), lanes.mul(plus, zc))
+    half = lanes.add(plus, tail)
+    return lanes.add(half, half)
+
+
+def emit_tanh(lanes: Lanes, x: str) -> str:
+    """Return the hyperbolic tangent: (B + A tanh r) / (A + B tanh r) written with both series.
+
+    Numerator and denominator stay head + tail; the residual of the first quotient against them
+    removes their roundings.
+    """
+    lanes = lanes.exact()
+    form = FORMATS[lanes.dtype]
+    clamped = lanes.clamp_above(lanes.abs(x), SATURATION[lanes.dtype])
+    bits, _, r = reduce_exp(lanes, clamped, form.bias - 1)
+    z, s, c = sinh_cosh_tails(lanes, r)
+    plus, minus = _powers(lanes, bits, 1, guard=False)
+    sine_tail, cosine_tail = lanes.mul(lanes.mul(r, z), s), lanes.mul(z, c)
+    top, bottom = lanes.fma(plus, r, minus), lanes.fma(minus, r, plus)
+    top_error = lanes.fma(plus, r, lanes.sub(minus, top))
+    bottom_error = lanes.fma(minus, r, lanes.sub(plus, bottom))
+    top_tail = lanes.fma(plus, sine_tail, lanes.fma(minus, cosine_tail, top_error))
+    bottom_tail = lanes.fma(minus, sine_tail, lanes.fma(plus, cosine_tail, bottom_error))
+    inverse = lanes.div(1.0, lanes.add(bottom, bottom_tail))
+    quotient = lanes.mul(lanes.add(top, top_tail), inverse)
+    negated = lanes.neg(quotient)
+    residual = lanes.add(
+        lanes.fma(negated, bottom, top), lanes.fma(negated, bottom_tail, top_tail)
+    )
+    return lanes.copysign(lanes.fma(residual, inverse, quotient), x)
+
+
+def emit_asinh(lanes: Lanes, x: str) -> str:
+    """Return the inverse hyperbolic sine, sign(x) log1p(a + a^2 / (1 + sqrt(1 + a^2))), a = |x|."""
+    lanes = lanes.exact()
+    a = lanes.abs(x)
+    square = lanes.mul(a, a)
+    root = lanes.sqrt(lanes.fma(a, a, 1.0))
+    t, rounding = fast_two_sum(lanes, a, lanes.div(square, lanes.add(root, 1.0)))
+    y = _log1p_or_log_of_double(lanes, t, rounding, a)
+    return lanes.copysign(lanes.select(lanes.fcmp("olt", a, math.inf), y, a), x)
+
+
+def emit_acosh(lanes: Lanes, x: str) -> str:
+    """Return the inverse hyperbolic cosine, log1p(d + sqrt(d^2 + 2d)) with d = x - 1."""
+    lanes = lanes.exact()
+    d = lanes.sub(x, 1.0)
+    root = lanes.sqrt(lanes.fma(d, d, lanes.add(d, d)))
+    t, rounding = fast_two_sum(lanes, root, d)
+    y = _log1p_or_log_of_double(lanes, t, rounding, x)
+    y = lanes.select(lanes.fcmp("olt", x, math.inf), y, x)
+    return lanes.select(lanes.fcmp("olt", x, 1.0), math.nan, y)
+
+
+def _log1p_or_log_of_double(lanes: Lanes, t: str, rounding: str, large: str) -> str:
+    """Return log(1 + t + rounding), but log(2 large) where `large` is beyond squaring."""
+    total, error = one_plus(lanes, t)
+    huge = lanes.fcmp("ogt", large, LOGARITHMIC[lanes.dtype])
+    total = lanes.select(huge, large, total)
+    error = lanes.select(huge, 0.0, lanes.add(error, rounding))
+    return log_corrected(lanes, total, error, doubled=huge)
+
+
+def emit_atanh(lanes: Lanes, x: str) -> str:
+    """Return the inverse hyperbolic tangent, log((1 + a)/(1 - a)) / 2 with one division.
+
+    With 2^k near the quotient, log(q) = k ln 2 + 2 atanh(s) for s = (q - 2^k) / (q + 2^k), whose
+    numerator and denominator are formed directly, each with one rounding. For k = 0, s = a.
+    """
+    lanes = lanes.exact()
+    form = FORMATS[lanes.dtype]
+    a = lanes.abs(x)
+    above, below = lanes.add(a, 1.0), lanes.sub(1.0, a)
+    ratio = lanes.isub(lanes.float_to_bits(above), lanes.float_to_bits(below))
+    rounded = lanes.iadd(ratio, 1 << (form.mantissa - 1))
+    exponent = lanes.ashr(rounded, form.mantissa)
+    k = lanes.sitofp(exponent)
+    power = lanes.bits_to_float(lanes.iadd(lanes.shl(exponent, form.mantissa), form.one_bits))
+    plus, minus = lanes.add(power, 1.0), lanes.sub(1.0, power)
+    # 1 - a is exact from 1/2 on; below, a itself is the better unknown.
+    upper = lanes.fcmp("oge", a, 0.5)
+    unknown = lanes.select(upper, lanes.sub(a, 1.0), a)
+    numerator = lanes.fma(unknown, plus, lanes.select(upper, 2.0, minus))
+    denominator = lanes.fma(unknown, minus, lanes.select(upper, 2.0, plus))
+    s = lanes.div(numerator, denominator)
+    z = lanes.mul(s, s)
+    tail = lanes.fma(lanes.mul(s, z), atanh_series(lanes, z), lanes.mul(k, form.ln2_low))
+    twice = lanes.add(lanes.mul(k, form.ln2_high), lanes.add(lanes.add(s, s), tail))
+    y = lanes.select(lanes.fcmp("oeq", a, 1.0), math.inf, lanes.mul(twice, 0.5))
+    return lanes.copysign(lanes.select(lanes.fcmp("ule", a, 1.0), y, math.nan), x)
