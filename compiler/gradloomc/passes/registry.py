@@ -1,0 +1,29 @@
+"""The table of all passes, by the name that a pipeline uses; a pass is imported when asked for.
+
+This is the one place that may name modules of higher floors, as text: adding a pass is one line.
+"""
+
+import difflib
+import importlib
+
+from gradloomc.ir.errors import PassError
+from gradloomc.passes.base import Pass
+
+PASSES: dict[str, str] = {
+    "cse": "gradloomc.passes.cse:CSE",
+    "dce": "gradloomc.passes.dce:DCE",
+}
+
+
+def load_pass(name: str) -> type[Pass]:
+    """Return the class of the pass `name`.
+
+    Raises:
+        PassError: there is no such pass.
+    """
+    if name not in PASSES:
+        near = difflib.get_close_matches(name, PASSES, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(PASSES))}"
+        raise PassError(f"unknown pass '{name}'", fix=fix)
+    module, _, attribute = PASSES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
