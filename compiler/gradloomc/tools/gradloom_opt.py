@@ -7,6 +7,7 @@
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import itertools
@@ -39,22 +40,22 @@ def main(
     stderr: TextIO | None = None,
 ) -> int:
     """Run the tool; return its exit code (0, 1 for an error in the input, 2 for wrong usage)."""
-    stdin = sys.stdin if stdin is None else stdin
-    stdout = sys.stdout if stdout is None else stdout
-    stderr = sys.stderr if stderr is None else stderr
+    out: TextIO = stdout or sys.stdout
+    err: TextIO = stderr or sys.stderr
     parser = _parser()
     try:
-        options = parser.parse_args(argv)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            options = parser.parse_args(argv)
     except SystemExit as stop:  # argparse has written the message, or the help
         return int(stop.code or 0)
     load_dialects()
     if options.list_passes or options.list_ops:
-        stdout.write(list_passes() if options.list_passes else list_ops())
+        out.write(list_passes() if options.list_passes else list_ops())
         return 0
     if options.file is None:
-        stderr.write("gradloom-opt: no input file; '-' reads the standard input\n")
+        err.write("gradloom-opt: no input file; '-' reads the standard input\n")
         return 2
-    return _Run(options, stdin, stdout, stderr).run()
+    return _Run(options, stdin or sys.stdin, out, err).run()
 
 
 def _parser() -> argparse.ArgumentParser:
