@@ -377,7 +377,7 @@ class Fuser:
             root.offset = (0,) * len(root.shape)
             return True
         differences = [n - m for n, m in zip(group.shape, root.shape, strict=True)]
-        if any(not 0 <= d <= PEEL_LIMIT or (d and m < 2 * PEEL_LIMIT) for d, m in zip(differences, root.shape, strict=True)):
+        if any(not 0 <= d <= PEEL_LIMIT or 4 * d > m for d, m in zip(differences, root.shape, strict=True)):
             return False
         best, best_score = None, 0
         for fraction in (0.0, 1.0, 0.5):

@@ -1,0 +1,262 @@
+"""A whole loops-level function as one LLVM module and a list of steps.
+
+Between library calls (externs) the nests form segments; each segment is one native function `void (ptr buffers, ptr sizes)`, where
+`buffers` is an array of pointers, one for each slot, and `sizes` the run-time extents and strides. The text holds no addresses
+and no extents, so the same program on other lengths has the same text and the same native code.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradloomc.codegen.body import Body
+from gradloomc.codegen.instructions import memory_scalar
+from gradloomc.codegen.nest import Buffer, NestWriter, Sizes
+from gradloomc.dialects import loops
+from gradloomc.dialects.func import body_of
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.types import MemRefType, ScalarType
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A piece of memory of a program: an argument, a constant, or something to allocate."""
+
+    shape: tuple[int, ...]
+    element: ScalarType
+
+
+@dataclass(frozen=True)
+class NativeStep:
+    """Run the segment function `symbol`."""
+
+    symbol: str
+
+
+@dataclass(frozen=True)
+class ExternStep:
+    """Run the nd op `callee` on slots; operands and results are (slot, shape) pairs."""
+
+    callee: str
+    attributes: dict[str, Any]
+    operands: tuple[tuple[int, tuple[int, ...]], ...]
+    results: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+@dataclass
+class Program:
+    """What a run-time needs: the text to compile, memory slots, and steps in order."""
+
+    text: str
+    sizes: list[int]
+    slots: list[Slot]
+    arguments: list[int]
+    constants: list[tuple[int, Any]]
+    allocated: list[int]
+    results: list[tuple[int, tuple[int, ...]]]
+    steps: list[NativeStep | ExternStep] = field(default_factory=list)
+    bytes_moved: int = 0
+    bytes_ideal: int = 0
+    nests: int = 0
+    externs: int = 0
+
+
+class ProgramWriter:
+    """Builds the Program of one function."""
+
+    def __init__(self, function: Op, attributes: str):
+        self.body = body_of(function)
+        self.attributes = attributes
+        self.sizes = Sizes()
+        self.slots: list[Slot] = []
+        self.slot_of: dict[Value, int] = {}
+        self.steps: list[NativeStep | ExternStep] = []
+        self.functions: list[str] = []
+        self.declarations: dict[str, None] = {}
+        self.helpers: dict[str, str] = {}
+        self.segment: Segment | None = None
+        self.bytes_moved = self.nests = self.externs = 0
+
+    def write(self) -> Program:
+        """Return the program."""
+        arguments = [self.new_slot(argument) for argument in self.body.arguments]
+        constants: list[tuple[int, Any]] = []
+        allocated: list[int] = []
+        for op in self.body.ops[:-1]:
+            if op.kind is loops.alloc:
+                allocated.append(self.new_slot(op.results[0]))
+            elif op.kind is loops.view:
+                self.slot_of[op.results[0]] = self.slot_of[op.operands[0]]
+            elif op.kind is loops.constant:
+                constants.append((self.new_slot(op.results[0]), op.attributes["value"].to_array()))
+            elif op.kind is loops.extern:
+                allocated += self.extern(op)
+            elif op.kind is loops.fill:
+                self.open_segment().fill(op)
+            else:
+                self.nests += 1
+                self.count_bytes(op)
+                self.open_segment().nest(op)
+        self.close_segment()
+        results = [(self.slot_of[v], v.type.shape) for v in self.body.terminator.operands]
+        parts = [*self.declarations, *self.helpers.values(), *self.functions, f"attributes #0 = {{ {self.attributes} }}"]
+        program = Program(
+            "\n".join(parts) + "\n",
+            self.sizes.values,
+            self.slots,
+            arguments,
+            constants,
+            allocated,
+            results,
+            self.steps,
+            bytes_moved=self.bytes_moved,
+            bytes_ideal=self.ideal_bytes(),
+            nests=self.nests,
+            externs=self.externs,
+        )
+        return program
+
+    def new_slot(self, value: Value) -> int:
+        type: MemRefType = value.type
+        self.slots.append(Slot(type.shape, type.element))  # type: ignore[arg-type]
+        self.slot_of[value] = len(self.slots) - 1
+        return self.slot_of[value]
+
+    def extern(self, op: Op) -> list[int]:
+        self.close_segment()
+        self.externs += 1
+        operands = tuple((self.slot_of[v], v.type.shape) for v in op.operands)
+        slots = [self.new_slot(v) for v in op.results]
+        results = tuple((slot, v.type.shape) for slot, v in zip(slots, op.results, strict=True))
+        self.steps.append(
+            ExternStep(op.attributes["callee"], dict(op.attributes["attributes"]), operands, results)
+        )
+        self.bytes_moved += sum(_bytes(v.type) for v in (*op.operands, *op.results))
+        return slots
+
+    def count_bytes(self, nest: Op) -> None:
+        """Add what a nest moves: every buffer once (loads of one buffer by several maps hit the cache)."""
+        seen: dict[int, int] = {}
+        for value in nest.operands:
+            seen[self.slot_of[value]] = _bytes(value.type)
+        self.bytes_moved += sum(seen.values())
+
+    def ideal_bytes(self) -> int:
+        """Arguments once, results once."""
+        slots = {self.slot_of[v]: _bytes(v.type) for v in (*self.body.arguments, *self.body.terminator.operands)}
+        return sum(slots.values())
+
+    def open_segment(self) -> "Segment":
+        if self.segment is None:
+            self.segment = Segment(self, f"segment{len(self.functions)}")
+        return self.segment
+
+    def close_segment(self) -> None:
+        segment, self.segment = self.segment, None
+        if segment is None:
+            return
+        text = segment.finish()
+        if text:
+            self.functions.append(text)
+            self.declarations.update(segment.entry.declarations)
+            self.helpers.update(segment.entry.functions)
+            self.steps.append(NativeStep(segment.symbol))
+
+
+class Segment:
+    """Consecutive nests as one native function."""
+
+    def __init__(self, program: ProgramWriter, symbol: str):
+        self.program, self.symbol = program, symbol
+        self.entry = Body("e")
+        self.lines: list[str | Body] = []
+        self.allocas: list[str] = []
+        self.buffers: dict[Value, Buffer] = {}
+        self.pointers: dict[int, str] = {}
+        self.number = 0
+
+    def buffer(self, value: Value) -> Buffer:
+        """Return the native view of a memref, loading its pointer at the function's entry."""
+        found = self.buffers.get(value)
+        if found is None:
+            slot = self.program.slot_of[value]
+            pointer = self.pointers.get(slot)
+            if pointer is None:
+                at = self.entry.emit(f"getelementptr ptr, ptr %buffers, i64 {slot}", "ptr")
+                pointer = self.pointers[slot] = self.entry.emit(f"load ptr, ptr {at}, align 8", "ptr")
+            found = self.buffers[value] = Buffer(pointer, value.type.element, value.type.shape)
+        return found
+
+    def nest(self, op: Op) -> None:
+        self.number += 1
+        buffers = {value: self.buffer(value) for value in op.operands}
+        writer = NestWriter(op, buffers, self.number, self.entry, self.program.sizes)
+        allocas, lines = writer.write()
+        self.allocas += allocas
+        self.lines += lines
+
+    def fill(self, op: Op) -> None:
+        """Write a loop that sets a buffer's elements."""
+        buffer = self.buffer(op.operands[0])
+        size = 1
+        for extent in buffer.shape:
+            size *= extent
+        if size == 0:
+            return
+        self.number += 1
+        memory = memory_scalar(buffer.element)
+        value = fill_literal(op.attributes["value"], buffer.element)
+        if not buffer.shape:
+            self.lines.append(f"  store {memory} {value}, ptr {buffer.pointer}")
+            return
+        slot = self.program.sizes.slot(size)
+        at = self.entry.emit(f"getelementptr i64, ptr %sizes, i64 {slot}", "ptr")
+        count = self.entry.emit(f"load i64, ptr {at}, align 8", "i64")
+        stem = f"fill{self.number}"
+        self.lines += [
+            f"  br label %{stem}.before",
+            f"{stem}.before:",
+            f"  br label %{stem}",
+            f"{stem}:",
+            f"  %{stem}i = phi i64 [ 0, %{stem}.before ], [ %{stem}n, %{stem} ]",
+            f"  %{stem}p = getelementptr {memory}, ptr {buffer.pointer}, i64 %{stem}i",
+            f"  store {memory} {value}, ptr %{stem}p",
+            f"  %{stem}n = add nuw nsw i64 %{stem}i, 1",
+            f"  %{stem}c = icmp slt i64 %{stem}n, {count}",
+            f"  br i1 %{stem}c, label %{stem}, label %{stem}.done",
+            f"{stem}.done:",
+        ]
+
+    def finish(self) -> str:
+        """Return the text of the function, or '' if nothing is to be done."""
+        body = []
+        for line in self.lines:
+            if isinstance(line, Body):
+                body.extend(line.lines)
+            else:
+                body.append(line)
+        if not body:
+            return ""
+        head = f"define void @{self.symbol}(ptr noalias %buffers, ptr noalias %sizes) #0 {{\nentry:"
+        return "\n".join([head, *self.allocas, *self.entry.lines, "  br label %start", "start:", *body, "  ret void", "}"])
+
+
+def fill_literal(value: Any, element: ScalarType) -> str:
+    """Return the literal of a number in memory."""
+    from gradloomc.codegen.instructions import Vector
+
+    if element is ir_types.i1:
+        return "1" if value else "0"
+    return Vector(Body(), 1).literal(value, element)
+
+
+def _bytes(type: MemRefType) -> int:
+    size = type.element.itemsize
+    for extent in type.shape:
+        size *= extent  # type: ignore[operator]
+    return size
+
+
+def write_program(function: Op, attributes: str) -> Program:
+    """Return the program of a loops-level function; `attributes` are the LLVM function attributes of the target."""
+    return ProgramWriter(function, attributes).write()

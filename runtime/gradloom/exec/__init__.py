@@ -1,0 +1,1 @@
+"""Execution: memory, calls and libraries. The only part that touches the user's arrays."""

@@ -1,0 +1,138 @@
+"""A compiled function that runs on NumPy arrays: binds memory slots, runs native segments and library calls in order.
+
+Compiled text is shared: two programs with the same text (the same function on another length) use the same native code.
+"""
+
+import ctypes
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gradloomc.ir.core import Op
+from gradloomc.ir.errors import ExecutionError
+from gradloomc.pipelines import lower
+
+from gradloom.exec.externs import run_extern
+from gradloom.exec.memory import pool
+
+Array = np.ndarray[Any, Any]
+
+_native: dict[str, dict[str, Any]] = {}
+_native_lock = threading.Lock()
+_SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What one call does and what it took to build: counts, bytes and seconds."""
+
+    kernels: int
+    externs: int
+    bytes_moved: int
+    bytes_ideal: int
+    lower_seconds: float
+    native_seconds: float
+    reused_native_code: bool
+
+    @property
+    def compile_seconds(self) -> float:
+        return self.lower_seconds + self.native_seconds
+
+
+def native_functions(text: str, symbols: list[str]) -> tuple[dict[str, Any], bool]:
+    """Return the callables of a module's functions, compiling it unless the same text was compiled before."""
+    with _native_lock:
+        found = _native.get(text)
+    if found is not None:
+        return found, True
+    from gradloomc.codegen.jit import target
+
+    addresses = target().compile(text, symbols)
+    functions = {symbol: _SIGNATURE(address) for symbol, address in addresses.items()}
+    with _native_lock:
+        _native[text] = functions
+    return functions, False
+
+
+class Executable:
+    """A function of the `nd` level, compiled for the host.
+
+    Args:
+        function: a func.func on the nd level; it is cleaned in place and must not be changed afterwards.
+    """
+
+    def __init__(self, function: Op):
+        from gradloomc.codegen.jit import target
+
+        host = target()
+        start = time.perf_counter()
+        self.function = function
+        self.program = program = lower(function, host.vector_bits, host.function_attributes)
+        lowered = time.perf_counter()
+        symbols = [step.symbol for step in program.steps if hasattr(step, "symbol")]
+        functions, reused = native_functions(program.text, symbols)
+        self.steps = [
+            functions[step.symbol] if hasattr(step, "symbol") else step for step in program.steps
+        ]
+        self.types = [(program.slots[slot].shape, program.slots[slot].element.dtype) for slot in program.arguments]
+        self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
+        self.slot_types = [(slot.shape, slot.element.dtype) for slot in program.slots]
+        self.constants = [(slot, np.ascontiguousarray(array)) for slot, array in program.constants]
+        self.pointers_type = ctypes.c_void_p * max(1, len(program.slots))
+        self.stats = Stats(
+            program.nests,
+            program.externs,
+            program.bytes_moved,
+            program.bytes_ideal,
+            lowered - start,
+            time.perf_counter() - lowered,
+            reused,
+        )
+
+    def run(self, arrays: Sequence[Any]) -> list[Array]:
+        """Call the function; return new arrays that share memory with nothing.
+
+        Args:
+            arrays: one array for each argument, of exactly its shape and dtype; any strides, alignment and byte order.
+
+        Raises:
+            ExecutionError: the number, a shape or a dtype does not fit.
+        """
+        if len(arrays) != len(self.types):
+            raise ExecutionError(f"expected {len(self.types)} arrays, got {len(arrays)}")
+        memory: list[Any] = [None] * len(self.slot_types)
+        pointers = self.pointers_type()
+        for slot, (array, (shape, dtype)) in enumerate(zip(arrays, self.types, strict=True)):
+            array = np.asarray(array)
+            if array.shape != shape or array.dtype != dtype:
+                raise ExecutionError(
+                    f"argument {slot} was compiled for shape {shape} and dtype {dtype}, got {array.shape}, {array.dtype}"
+                )
+            if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
+                array = np.array(array, dtype=dtype, order="C", copy=True).reshape(shape)
+            memory[slot] = array
+            pointers[slot] = array.ctypes.data
+        for slot, array in self.constants:
+            memory[slot] = array
+            pointers[slot] = array.ctypes.data
+        for slot in self.program.allocated:
+            array = pool.empty(*self.slot_types[slot])
+            memory[slot] = array
+            pointers[slot] = array.ctypes.data
+        for step in self.steps:
+            if hasattr(step, "callee"):
+                run_extern(
+                    step.callee,
+                    [memory[slot].reshape(shape) for slot, shape in step.operands],
+                    [memory[slot].reshape(shape) for slot, shape in step.results],
+                    step.attributes,
+                )
+            else:
+                step(pointers, self.sizes)
+        return [
+            memory[slot] if memory[slot].shape == shape else memory[slot].reshape(shape)
+            for slot, shape in self.program.results
+        ]

@@ -1,0 +1,75 @@
+"""Memory for results: large arrays are drawn from buffers that nobody owns any more.
+
+A first touch of fresh pages costs as much as the arithmetic, so a big result lives in a buffer that the pool also remembers. A
+buffer is free again when only the pool refers to it: NumPy keeps a reference to it from every array and view that shares its
+memory, so no live array can ever be handed out twice.
+"""
+
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+# Below this the allocator's own reuse is as good and cheaper.
+POOL_FROM_BYTES = 1 << 16
+ALIGNMENT = 64
+
+
+class BufferPool:
+    """Buffers by capacity; `capacity_bytes` bounds what is kept without being in use."""
+
+    def __init__(self, capacity_bytes: int = 1 << 30):
+        self.capacity_bytes = capacity_bytes
+        self.buffers: dict[int, list[Array]] = {}
+        self.total_bytes = 0
+        self.lock = threading.Lock()
+        self._unshared = self._count_of_unshared()
+
+    @staticmethod
+    def _count_of_unshared() -> int:
+        """Return the reference count that a buffer has when only the pool's list holds it."""
+        held = [np.empty(1, np.uint8)]
+        for buffer in held:
+            return sys.getrefcount(buffer)
+        raise AssertionError
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an uninitialised C-ordered array; large ones are aligned to 64 bytes."""
+        size = dtype.itemsize
+        for extent in shape:
+            size *= extent
+        if size < POOL_FROM_BYTES:
+            return np.empty(shape, dtype)
+        capacity = _round_up(size)
+        with self.lock:
+            buffers = self.buffers.setdefault(capacity, [])
+            for buffer in buffers:
+                if sys.getrefcount(buffer) == self._unshared:
+                    return np.ndarray(shape, dtype, buffer, _alignment_offset(buffer))
+            buffer = np.empty(capacity + ALIGNMENT, np.uint8)
+            if self.total_bytes + capacity <= self.capacity_bytes:
+                buffers.append(buffer)
+                self.total_bytes += capacity
+            return np.ndarray(shape, dtype, buffer, _alignment_offset(buffer))
+
+    def clear(self) -> None:
+        """Forget every buffer (those in use live on with their arrays)."""
+        with self.lock:
+            self.buffers.clear()
+            self.total_bytes = 0
+
+
+def _round_up(size: int) -> int:
+    """Round to a sixteenth of the size's power of two, so that nearly equal sizes share buffers."""
+    step = max(1 << (size.bit_length() - 5), 4096)
+    return -(-size // step) * step
+
+
+def _alignment_offset(buffer: Array) -> int:
+    return -buffer.ctypes.data % ALIGNMENT
+
+
+pool = BufferPool()
