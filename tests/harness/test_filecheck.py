@@ -161,5 +161,5 @@ def test_mlir_files_are_collected_and_fail_when_they_should(tmp_path: Path) -> N
     )
     assert "1 failed, 1 passed, 1 error" in result.stdout
     assert "none.mlir has no RUN line" in result.stdout
-    assert "line 6: BAD: func.func @g" in result.stdout
+    assert "line 7: BAD: func.func @g" in result.stdout
     assert f"to run it: gradloom-opt {folder}/a.mlir | FileCheck" in result.stdout
