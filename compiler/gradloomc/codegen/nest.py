@@ -1,9 +1,10 @@
 """One `loops.nest` as LLVM IR text: outer loops on scalars, the innermost dimension in explicit vectors.
 
 Code is written scope by scope, one scope for each loop depth; what does not vary with a loop is written in the scope around it.
-The innermost dimension is cut where a pad begins or ends. Long pieces get a main loop of whole vectors in which those tests are
-decided; everything else (ends, remainders, rows in which an outer test fails) goes through one masked loop, which can handle any
-position. Float sums run in blocks whose totals are added with compensation, in a fixed order.
+The innermost dimension is cut where a pad begins or ends. A piece of at least one vector gets a main loop in which those tests
+are decided; its last vector ends where the piece ends and so may repeat some points, which stores do not mind and reductions
+mask. Short pieces, and rows in which a test on an outer dimension fails, go through one masked loop that can handle any position.
+Float sums run in blocks whose totals are added with compensation, in a fixed order.
 
 Start reading at `NestWriter.write`.
 """
@@ -23,8 +24,6 @@ from gradloomc.lowering.loops import neutral_element
 
 # Vectors between two flushes of a float sum: 256 keeps the plain part of a sum short, and a flush costs nothing beside it.
 BLOCK_VECTORS = 256
-# A piece of the innermost dimension gets a main loop of its own from this many vectors on.
-MAIN_VECTORS = 2
 
 
 class Sizes:
@@ -360,28 +359,26 @@ class NestWriter:
         """
         extent = self.extents[self.inner]
         row_ok = self.row_test(body)
-        mains: list[tuple[Piece, str]] = []
         left: list[tuple[str, str]] = []
         position = "0"
-        for piece in self.pieces(self.inner):
-            count = body.emit(f"sub i64 {piece.high}, {piece.low}", "i64")
-            whole = body.emit(f"sdiv i64 {count}, {self.width}", "i64")
-            positive = body.emit(f"icmp sgt i64 {whole}, 0", "i1")
-            whole = body.emit(f"select i1 {positive}, i64 {whole}, i64 0", "i64")
-            end = _sum(body, piece.low, body.emit(f"mul i64 {whole}, {self.width}", "i64"))
-            mains.append((piece, self.either(body, row_ok, end, piece.low)))
+        pieces = self.pieces(self.inner)
+        for piece in pieces:
             if position != piece.low:
                 left.append((position, piece.low))
-            position = end
-        left.append((position, extent))
+            position = piece.high
+        if position != extent:
+            left.append((position, extent))
+        for piece in pieces:
+            self.lines += self.main_loop(body, piece, self.either(body, row_ok, piece.high, piece.low))
+        if not left and row_ok is None:
+            return
+        left = left or [("0", "0")]
         ranges, range_count = self.range_table(len(left))
         for k, (low, high) in enumerate(left):
             if k == 0:
                 low, high = self.either(body, row_ok, low, "0"), self.either(body, row_ok, high, extent)
             self.set_range(body, ranges, k, low, high)
         body.effect(f"store i64 {self.either(body, row_ok, str(len(left)), '1')}, ptr {range_count}")
-        for piece, end in mains:
-            self.lines += self.main_loop(body, piece, end)
         self.lines += self.masked_loops(body, ranges, range_count)
 
     def either(self, body: Body, condition: str | None, x: str, y: str) -> str:
@@ -423,7 +420,7 @@ class NestWriter:
         ordered = sorted(cuts)
         found = []
         for low, high in zip(ordered, ordered[1:], strict=False):
-            if high - low < MAIN_VECTORS * self.width:
+            if high - low < self.width:
                 continue
             found.append(
                 Piece(
@@ -446,25 +443,31 @@ class NestWriter:
             body.effect(f"store i64 {value}, ptr {pointer}")
 
     def main_loop(self, row: Body, piece: Piece, end: str) -> list[str]:
-        """Return the text of the loop over whole vectors in [piece.low, end)."""
+        """Return the text of the loop over [piece.low, end), which is empty or at least one vector long.
+
+        `point` is where a vector starts, `fresh` the first point that no vector has covered; they differ in the last vector.
+        """
         compensated = any(_compensated(acc) for acc in self.accumulators.values())
-        block, inside, loop, flush, done = (self.label(x) for x in ("block", "enter", "vector", "flush", "done"))
+        block, enter, loop, flush, done = (self.label(x) for x in ("block", "enter", "vector", "flush", "done"))
+        before, latch = self.label("before"), self.label("latch")
         stem = f"%{loop.replace('.', '_')}"
         body = self.scope(row)
-        body.label(loop)
-        point = f"{stem}i"
+        body.current_block = loop
+        point, fresh = f"{stem}i", f"{stem}f"
         state = self.open_accumulators(body, point)
-        vector = Lane(self, body, row, self.width, point, None, piece)
-        updates = vector.run()
-        latch = self.label("latch")
-        body.effect(f"br label %{latch}")
-        body.label(latch)
-        lines = [f"  br label %{block}.pre", f"{block}.pre:", f"  br label %{block}", f"{block}:"]
-        lines += [
-            f"  {stem}b = phi i64 [ {piece.low}, %{block}.pre ], [ {stem}l, %{flush} ]",
+        updates = Lane(self, body, row, self.width, point, None, piece, fresh).run()
+        lines = [
+            f"  {stem}last = sub i64 {end}, {self.width}",
+            f"  br label %{before}",
+            f"{before}:",
+            f"  br label %{block}",
+            f"{block}:",
+            f"  {stem}b = phi i64 [ {piece.low}, %{before} ], [ {stem}l, %{flush} ]",
             f"  {stem}more = icmp slt i64 {stem}b, {end}",
-            f"  br i1 {stem}more, label %{inside}, label %{done}",
-            f"{inside}:",
+            f"  br i1 {stem}more, label %{enter}, label %{done}",
+            f"{enter}:",
+            f"  {stem}short = icmp slt i64 {stem}b, {stem}last",
+            f"  {stem}s = select i1 {stem}short, i64 {stem}b, i64 {stem}last",
         ]
         if compensated:
             lines += [
@@ -474,20 +477,29 @@ class NestWriter:
             ]
         else:
             lines += [f"  {stem}l = add i64 {end}, 0"]
-        lines.append(f"  br label %{loop}")
-        phis = [f"  {point} = phi i64 [ {stem}b, %{inside} ], [ {point}n, %{latch} ]"]
-        for name, kind, neutral, acc in state:
-            phis.append(f"  {name} = phi {kind} [ {neutral}, %{inside} ], [ {updates.get(acc.op, name)}, %{latch} ]")
-        text = body.lines
-        lines += [text[0], *phis, *text[1:]]
         lines += [
-            f"  {point}n = add nuw nsw i64 {point}, {self.width}",
-            f"  {point}c = icmp slt i64 {point}n, {stem}l",
-            f"  br i1 {point}c, label %{loop}, label %{flush}",
+            f"  br label %{loop}",
+            f"{loop}:",
+            f"  {point} = phi i64 [ {stem}s, %{enter} ], [ {point}n, %{latch} ]",
+            f"  {fresh} = phi i64 [ {stem}b, %{enter} ], [ {fresh}n, %{latch} ]",
+        ]
+        for name, kind, neutral, acc in state:
+            lines.append(
+                f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]"
+            )
+        lines += [
+            *body.lines,
+            f"  br label %{latch}",
+            f"{latch}:",
+            f"  {fresh}n = add nuw nsw i64 {point}, {self.width}",
+            f"  {point}c = icmp slt i64 {fresh}n, {stem}last",
+            f"  {point}n = select i1 {point}c, i64 {fresh}n, i64 {stem}last",
+            f"  {fresh}c = icmp slt i64 {fresh}n, {stem}l",
+            f"  br i1 {fresh}c, label %{loop}, label %{flush}",
         ]
         tail = self.scope(row)
         tail.label(flush)
-        for name, _kind, _neutral, acc in state:
+        for _name, _kind, _neutral, acc in state:
             if acc.op in updates:
                 self.add_total(tail, acc, updates[acc.op])
         tail.effect(f"br label %{block}")
@@ -511,14 +523,10 @@ class NestWriter:
         stem = f"%{loop.replace('.', '_')}"
         before = self.label("before")
         body = self.scope(row)
-        body.label(loop)
-        point = f"{stem}i"
+        body.current_block = loop
+        point, latch = f"{stem}i", self.label("latch")
         state = self.open_accumulators(body, point)
-        vector = Lane(self, body, row, self.width, point, f"{stem}hi", None)
-        updates = vector.run()
-        latch = self.label("latch")
-        body.effect(f"br label %{latch}")
-        body.label(latch)
+        updates = Lane(self, body, row, self.width, point, f"{stem}hi", None, None).run()
         lines = [
             f"  br label %{before}",
             f"{before}:",
@@ -534,14 +542,18 @@ class NestWriter:
             f"  br i1 {stem}any, label %{enter}, label %{rest}",
             f"{enter}:",
             f"  br label %{loop}",
+            f"{loop}:",
+            f"  {point} = phi i64 [ {stem}lo, %{enter} ], [ {point}n, %{latch} ]",
         ]
-        phis = [f"  {point} = phi i64 [ {stem}lo, %{enter} ], [ {point}n, %{latch} ]"]
         for name, kind, neutral, acc in state:
-            phis.append(f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]")
-        text = body.lines
-        lines += [text[0], *phis, *text[1:]]
+            lines.append(
+                f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]"
+            )
         flush = self.label("flush")
         lines += [
+            *body.lines,
+            f"  br label %{latch}",
+            f"{latch}:",
             f"  {point}n = add nuw nsw i64 {point}, {self.width}",
             f"  {point}c = icmp slt i64 {point}n, {stem}hi",
             f"  br i1 {point}c, label %{loop}, label %{flush}",
@@ -656,10 +668,18 @@ class Lane:
     """Writes the body of one innermost loop: in full (a main loop's piece) or under a mask (`limit` is the range's end)."""
 
     def __init__(
-        self, nest: NestWriter, body: Body, row: Body, width: int, point: str, limit: str | None, piece: Piece | None
+        self,
+        nest: NestWriter,
+        body: Body,
+        row: Body,
+        width: int,
+        point: str,
+        limit: str | None,
+        piece: Piece | None,
+        fresh: str | None,
     ):
         self.nest, self.body, self.row, self.width = nest, body, row, width
-        self.point, self.limit, self.piece = point, limit, piece
+        self.point, self.limit, self.piece, self.fresh = point, limit, piece, fresh
         self.v = Vector(body, width)
         self.names: dict[Value, str] = {}
         self.decided: dict[Value, bool] = dict(piece.tests) if piece else {}
@@ -767,7 +787,7 @@ class Lane:
         if _literal(bound):
             other = f"splat (i64 {bound})"
         else:
-            home = self.body if bound == self.limit else self.row
+            home = self.body if bound in (self.limit, self.fresh) else self.row
             other = Vector(home, self.width).splat(bound, ir_types.i64)
         return self.body.emit(f"icmp {predicate} {kind} {self.lane_points()}, {other}", self.v.of("i1"))
 
@@ -926,12 +946,18 @@ class Lane:
     # --- reductions ---
 
     def neutral(self, op: Op) -> str:
-        element = op.operands[0].type
-        return self.v.literal(neutral_element(op.attributes["combine"], element), element)
+        element, how = op.operands[0].type, op.attributes["combine"]
+        if how == "add" and element.kind == "f":
+            return self.v.literal(-0.0, element)  # x + -0.0 is x, for -0.0 too
+        return self.v.literal(neutral_element(how, element), element)
 
     def masked_value(self, op: Op, value: str) -> str:
+        """Return the value, neutral in lanes that do not count (outside the mask, or covered by the vector before)."""
         mask = self.sink_mask(op)
-        return value if mask is None else self.v.select(mask, op.operands[0].type, value, self.neutral(op))
+        if mask is None:
+            assert self.fresh is not None
+            mask = self.compare_points("sge", self.fresh)
+        return self.v.select(mask, op.operands[0].type, value, self.neutral(op))
 
     def accumulate(self, op: Op, value: str) -> str:
         acc = self.nest.accumulators[op]
@@ -951,7 +977,7 @@ class Lane:
             else:
                 old = self.gather(buffer, index_map, base, mask)
             old = self.nest.from_memory(self.v, old, element)
-            new = combine(self.v, how, element, old, value)
+            new = combine(self.v, how, element, old, self.masked_value(op, value))
             self.write_vector(buffer, index_map, base, self.nest.to_memory(self.v, new, element), mask)
             return
         total = horizontal(self.body, self.masked_value(op, value), how, element, self.width)
