@@ -10,8 +10,13 @@ from gradloomc.ir.errors import PassError
 from gradloomc.passes.base import Pass
 
 PASSES: dict[str, str] = {
+    "adjoint": "gradloomc.ad.passes:Adjoint",
+    "canonicalize": "gradloomc.passes.canonicalize:Canonicalize",
     "cse": "gradloomc.passes.cse:CSE",
     "dce": "gradloomc.passes.dce:DCE",
+    "fuse": "gradloomc.lowering.fuse:Fuse",
+    "linearize": "gradloomc.ad.passes:Linearize",
+    "to-loops": "gradloomc.lowering.loops:ToLoops",
 }
 
 

@@ -1,0 +1,140 @@
+"""Canonicalize: bring `nd` programs to one simple form by algebra that does not change results beyond a rounding.
+
+Each rule is a function whose docstring is its law. Rules for floats only use laws that hold for nan, infinities and signed zeros.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from gradloomc.dialects import nd
+from gradloomc.ir.core import Module, Op, Value
+from gradloomc.passes.base import Pass
+from gradloomc.rewrite.rebuild import Rule, rebuild_function
+
+
+def defined_by(value: Value, kind: object) -> Op | None:
+    """Return the op of kind `kind` that defines `value`, or None."""
+    op = value.op
+    return op if op is not None and op.kind is kind else None
+
+
+def add_negative(op: Op, operands: Sequence[Value]) -> Value | None:
+    """x + (-y) = x - y."""
+    x, y = operands
+    negative = defined_by(y, nd.neg)
+    if negative is not None:
+        return nd.sub(x, negative.operands[0])
+    negative = defined_by(x, nd.neg)
+    if negative is not None:
+        return nd.sub(y, negative.operands[0])
+    return None
+
+
+def add_same(op: Op, operands: Sequence[Value]) -> Value | None:
+    """x + x = 2 x, exactly."""
+    x, y = operands
+    return nd.mul(x, 2.0) if x is y and x.type.element.kind == "f" else None
+
+
+def sub_negative(op: Op, operands: Sequence[Value]) -> Value | None:
+    """x - (-y) = x + y."""
+    x, y = operands
+    negative = defined_by(y, nd.neg)
+    return None if negative is None else nd.add(x, negative.operands[0])
+
+
+def mul_scaled(op: Op, operands: Sequence[Value]) -> Value | None:
+    """(x c) d = x (c d), when c or d is a power of two: no rounding differs."""
+    for x, scale in (operands, tuple(reversed(operands))):
+        d = nd.splat_of(scale)
+        product = defined_by(x, nd.mul)
+        if d is None or product is None or d.dtype.kind != "f":
+            continue
+        for y, inner in (product.operands, tuple(reversed(product.operands))):
+            c = nd.splat_of(inner)
+            if c is None or not (_power_of_two(c) or _power_of_two(d)):
+                continue
+            with np.errstate(all="ignore"):
+                combined = c * d
+            if np.isfinite(combined) and abs(combined) >= np.finfo(combined.dtype).tiny:
+                return nd.mul(y, combined.item())
+    return None
+
+
+def mul_negative(op: Op, operands: Sequence[Value]) -> Value | None:
+    """(-x) c = x (-c) for a constant c; (-x) (-y) = x y."""
+    x, y = operands
+    left, right = defined_by(x, nd.neg), defined_by(y, nd.neg)
+    if left is not None and right is not None:
+        return nd.mul(left.operands[0], right.operands[0])
+    for negative, other in ((left, y), (right, x)):
+        number = nd.splat_of(other)
+        if negative is not None and number is not None and number.dtype.kind == "f":
+            return nd.mul(negative.operands[0], (-number).item())
+    return None
+
+
+def negative_of_scaled(op: Op, operands: Sequence[Value]) -> Value | None:
+    """-(x c) = x (-c) for a constant c."""
+    product = defined_by(operands[0], nd.mul)
+    if product is None or operands[0].type.element.kind != "f":
+        return None
+    for x, scale in (product.operands, tuple(reversed(product.operands))):
+        number = nd.splat_of(scale)
+        if number is not None:
+            return nd.mul(x, (-number).item())
+    return None
+
+
+def dot_of_transposed(op: Op, operands: Sequence[Value]) -> Value | None:
+    """A product of a transposed array is a product over its other axes."""
+    attributes = dict(op.attributes)
+    operands = list(operands)
+    changed = False
+    for position, (contract, batch) in enumerate((("x_contract", "x_batch"), ("y_contract", "y_batch"))):
+        moved = defined_by(operands[position], nd.transpose)
+        if moved is None:
+            continue
+        permutation = moved.attributes["permutation"]
+        rank = len(permutation)
+        free = [a for a in range(rank) if a not in attributes[contract] and a not in attributes[batch]]
+        if [permutation[a] for a in free] != sorted(permutation[a] for a in free):
+            continue  # the result's axes would come in another order
+        attributes[contract] = tuple(permutation[a] for a in attributes[contract])
+        attributes[batch] = tuple(permutation[a] for a in attributes[batch])
+        operands[position] = moved.operands[0]
+        changed = True
+    return nd.dot(*operands, **attributes) if changed else None
+
+
+def _power_of_two(number: np.generic) -> bool:
+    return bool(np.isfinite(number)) and abs(np.frexp(number)[0]) == 0.5
+
+
+RULES: dict[object, tuple[Rule, ...]] = {
+    nd.add: (add_negative, add_same),
+    nd.sub: (sub_negative,),
+    nd.mul: (mul_negative, mul_scaled),
+    nd.neg: (negative_of_scaled,),
+    nd.dot: (dot_of_transposed,),
+}
+
+
+@dataclass(frozen=True)
+class Canonicalize(Pass):
+    """Simplify nd programs by algebra and constant folding."""
+
+    name: ClassVar[str] = "canonicalize"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
+
+    def run(self, module: Module) -> None:
+        module.block.ops = [canonicalize_function(function) for function in module.block.ops]
+
+
+def canonicalize_function(function: Op) -> Op:
+    """Return `function` in canonical form."""
+    return rebuild_function(function, RULES)  # type: ignore[arg-type]
