@@ -12,7 +12,7 @@ from typing import Any
 from bench.report import seconds, times
 from bench.results import Row, Run
 
-COLOURS = {"gradloom": "#c2410c", "library": "#2563a8", "hand": "#8a8f98"}
+COLOURS = {"gradloom": "#c2410c", "library": "#2563a8", "hand": "#6b7280"}
 MEANING = {
     "gradloom": "gradloom (plain NumPy source)",
     "library": "library that derives the gradient",
