@@ -54,7 +54,7 @@ class Group:
 
     shape: tuple[int, ...]
     roots: list[Root] = field(default_factory=list)
-    leaves: set[tuple[Value, IndexMap]] = field(default_factory=set)
+    leaves: set[tuple[Value, IndexMap]] | None = None  # what its roots load, found out when it is asked for
 
 
 def identity_map(offset: Sequence[int]) -> IndexMap:
@@ -366,8 +366,7 @@ class Fuser:
                 groups.append(group)
                 root.offset = (0,) * len(root.shape)
             group.roots.append(root)
-            if len(groups) or True:
-                group.leaves.update(self.leaves(root.source, identity_map(root.offset), root.shape))
+            group.leaves = None
         return groups
 
     def fits(self, root: Root, group: Group) -> bool:
@@ -379,6 +378,10 @@ class Fuser:
         differences = [n - m for n, m in zip(group.shape, root.shape, strict=True)]
         if any(not 0 <= d <= PEEL_LIMIT or 4 * d > m for d, m in zip(differences, root.shape, strict=True)):
             return False
+        if group.leaves is None:
+            group.leaves = set()
+            for other in group.roots:
+                group.leaves |= self.leaves(other.source, identity_map(other.offset), other.shape)
         best, best_score = None, 0
         for fraction in (0.0, 1.0, 0.5):
             offset = tuple(int(d * fraction) for d in differences)
@@ -450,4 +453,4 @@ class Fuse(Pass):
     leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
 
     def run(self, module: Module) -> None:
-        module.block.ops = [fuse_function(function) for function in module.block.ops]
+        module.replace_functions(fuse_function(function) for function in module.block.ops)
