@@ -6,7 +6,7 @@ Usage::
     python -m bench --quick             small sizes, short timing: does it all work?
     python -m bench --rows black chain --peers gradloom cpp jax
     python -m bench --rounds 3          the best of three, for a busy machine
-    python -m bench --show FILE         print a stored result again
+    python -m bench --show FILE         print and draw a stored result
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one pair")
     parser.add_argument("--keep-heap", action="store_true", help="never return memory (glibc)")
     parser.add_argument("--no-store", action="store_true", help="write neither JSON nor plot")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="print a stored result")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print and draw a stored one")
     return parser.parse_args(arguments)
 
 
@@ -82,6 +82,7 @@ def main(arguments: list[str]) -> int:
     if options.show is not None:
         run = results.from_json(json.loads(options.show.read_text()))
         screen.print(report.report(run, results.previous(run)))
+        screen.print(f"drew {plot.save(run, options.show.with_suffix('.png'))}")
         return 0
     try:
         run = measure(options)
