@@ -32,9 +32,9 @@ class Linearize(Pass):
     argnums: tuple[int, ...] = (0,)
 
     def run(self, module: Module) -> None:
-        module.block.ops = [
+        module.replace_functions(
             jvp_of(function, _active(function, self.argnums)) for function in module.block.ops
-        ]
+        )
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Adjoint(Pass):
     seed: bool = False
 
     def run(self, module: Module) -> None:
-        module.block.ops = [
+        module.replace_functions(
             vjp_of(function, _active(function, self.argnums), unit_seed=not self.seed)
             for function in module.block.ops
-        ]
+        )

@@ -5,7 +5,7 @@ block are a plain list: passes walk it and write a new list, so that each pass i
 verifying or any dialect.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradloomc.ir.location import UNKNOWN, Location
@@ -182,6 +182,13 @@ class Module:
     @property
     def functions(self) -> dict[str, Op]:
         return {op.attributes["sym_name"]: op for op in self.block.ops}
+
+    def replace_functions(self, functions: Iterable[Op]) -> None:
+        """Let the module hold these functions instead of its own."""
+        replacements = list(functions)
+        self.block.ops = []
+        for function in replacements:
+            self.block.append(function)
 
     def walk(self) -> Iterator[Op]:
         for op in self.block.ops:

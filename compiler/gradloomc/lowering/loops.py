@@ -257,4 +257,6 @@ class ToLoops(Pass):
     vector_bits: int = 512
 
     def run(self, module: Module) -> None:
-        module.block.ops = [lower_to_loops(function, self.vector_bits) for function in module.block.ops]
+        module.replace_functions(
+            lower_to_loops(function, self.vector_bits) for function in module.block.ops
+        )

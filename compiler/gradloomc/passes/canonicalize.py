@@ -132,7 +132,7 @@ class Canonicalize(Pass):
     leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
 
     def run(self, module: Module) -> None:
-        module.block.ops = [canonicalize_function(function) for function in module.block.ops]
+        module.replace_functions(canonicalize_function(f) for f in module.block.ops)
 
 
 def canonicalize_function(function: Op) -> Op:
