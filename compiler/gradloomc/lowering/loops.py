@@ -179,6 +179,7 @@ class BufferAssignment:
                 else:
                     loops.reduce(scalar, buffer, combine=combine, dims=dims, low=low, high=high)
             loops.end()
+        region.terminator.drop_uses()
         loops.nest.build(
             list(buffers), {"extents": shape.extents, "width": self.width(block, shape)}, [Region(block)]
         )
