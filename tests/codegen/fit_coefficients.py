@@ -130,7 +130,7 @@ POLYNOMIALS = [
     Polynomial(
         "sinh", "(sinh(r)/r - 1)/r^2 by r^2, |r| <= ln(2)/2",
         series(lambda z: (mp.sinh(SQRT(z)) / SQRT(z) - 1) / z, ONE / 6), lambda z: z,
-        0, HALF_LN2**2, 4, 2,
+        0, HALF_LN2**2, 4, 1,
     ),
     Polynomial(
         "cosh", "(cosh(r) - 1)/r^2 by r^2, |r| <= ln(2)/2",

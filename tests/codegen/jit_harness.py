@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import llvmlite.binding as llvm
 import numpy as np
+
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.lanes import Lanes
 

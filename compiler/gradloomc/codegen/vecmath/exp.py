@@ -1,16 +1,27 @@
-"""Exponentials: exp, exp2, expm1 and the logistic function; logaddexp with the logarithm's help.
+"""Exponentials: exp, exp2, expm1 and the logistic function.
 
-exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2)/2 (Cody & Waite's two-part reduction), and
-exp(r) = cosh(r) + sinh(r) from two short polynomials in r^2. The scaling by 2^n is a product of two
-powers of two, which overflows and rounds to subnormal numbers by itself, as it should.
+exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2)/2 (Cody & Waite's two-part reduction),
+and exp(r) = cosh(r) + sinh(r) from two short polynomials in r^2. The scaling by 2^n is a product of
+two powers of two, which overflows and rounds to subnormal numbers by itself, as it should.
 """
 
 from __future__ import annotations
 
 from gradloomc.codegen.lanes import Lanes
-from gradloomc.codegen.vecmath.primitives import FORMATS, coefficients, horner, polynomial
+from gradloomc.codegen.vecmath.primitives import FORMATS, coefficients, polynomial
 
-__all__ = ["emit_exp", "emit_exp2", "emit_expm1", "emit_sigmoid", "reduce_exp", "sinh_cosh_tails"]
+__all__ = [
+    "LOG2_E",
+    "emit_exp",
+    "emit_exp2",
+    "emit_expm1",
+    "emit_sigmoid",
+    "exp_rounding_error",
+    "expm1_reduced",
+    "reduce_exp",
+    "scale",
+    "sinh_cosh_tails",
+]
 
 LOG2_E = 1.4426950408889634
 
@@ -28,8 +39,8 @@ def reduce_exp(lanes: Lanes, x: str, bias: int) -> tuple[str, str, str]:
 def sinh_cosh_tails(lanes: Lanes, r: str) -> tuple[str, str, str]:
     """Return (z, s, c) for |r| <= ln(2)/2: z = r^2, sinh r = r + r z s, cosh r = 1 + z c."""
     z = lanes.mul(r, r)
-    s = horner(lanes, z, coefficients(lanes, "sinh"))
-    c = horner(lanes, z, coefficients(lanes, "cosh"))
+    s = polynomial(lanes, z, coefficients(lanes, "sinh"))
+    c = polynomial(lanes, z, coefficients(lanes, "cosh"))
     return z, s, c
 
 
@@ -39,26 +50,46 @@ def expm1_reduced(lanes: Lanes, r: str) -> str:
     return lanes.fma(z, lanes.fma(r, s, c), r)
 
 
-def scale(lanes: Lanes, value: str, bits: str) -> str:
-    """Return value * 2^n, rounded once, for n + 2 * bias in the low bits of `bits`.
+def power_factors(lanes: Lanes, bits: str) -> tuple[str, str]:
+    """Return two powers of two whose product is 2^n, for n + 2 * bias in the low bits of `bits`.
 
-    2^n is the product of two powers whose exponents stay in range; multiplying (rather than adding
-    to the exponent field) leaves a nan a nan.
+    Both stay in range for n from twice the smallest exponent to twice the largest.
     """
     mantissa = FORMATS[lanes.dtype].mantissa
     half = lanes.lshr(bits, 1)
     first = lanes.bits_to_float(lanes.shl(half, mantissa))
-    second = lanes.bits_to_float(lanes.shl(lanes.isub(bits, half), mantissa))
+    return first, lanes.bits_to_float(lanes.shl(lanes.isub(bits, half), mantissa))
+
+
+def scale(lanes: Lanes, value: str, bits: str) -> str:
+    """Return value * 2^n, rounded once, for n + 2 * bias in the low bits of `bits`.
+
+    Multiplying (rather than adding to the exponent field) leaves a nan a nan.
+    """
+    first, second = power_factors(lanes, bits)
     return lanes.mul(lanes.mul(value, first), second)
+
+
+def _exp_factors(lanes: Lanes, x: str) -> tuple[str, str]:
+    """Return (e^r - 1, bits) with e^x = 2^n e^r and n + 2 * bias in the low bits of `bits`."""
+    form = FORMATS[lanes.dtype]
+    x = lanes.clamp_below(lanes.clamp_above(x, form.exp_high), form.exp_low)
+    bits, _, r = reduce_exp(lanes, x, 2 * form.bias)
+    return expm1_reduced(lanes, r), bits
 
 
 def emit_exp(lanes: Lanes, x: str) -> str:
     """Return e^x."""
     lanes = lanes.exact()
-    form = FORMATS[lanes.dtype]
-    x = lanes.clamp_below(lanes.clamp_above(x, form.exp_high), form.exp_low)
-    bits, _, r = reduce_exp(lanes, x, 2 * form.bias)
-    return scale(lanes, lanes.add(expm1_reduced(lanes, r), 1.0), bits)
+    p, bits = _exp_factors(lanes, x)
+    return scale(lanes, lanes.add(p, 1.0), bits)
+
+
+def exp_rounding_error(lanes: Lanes, x: str) -> str:
+    """Return what `emit_exp` loses in its last addition, the larger part of its error."""
+    p, bits = _exp_factors(lanes, x)
+    total = lanes.add(p, 1.0)
+    return scale(lanes, lanes.add(lanes.sub(1.0, total), p), bits)
 
 
 def emit_exp2(lanes: Lanes, x: str) -> str:
@@ -89,17 +120,23 @@ def emit_expm1(lanes: Lanes, x: str) -> str:
 
 
 def emit_sigmoid(lanes: Lanes, x: str) -> str:
-    """Return 1 / (1 + e^-x), by e = e^-|x| that cannot overflow: 1/(1+e) or e/(1+e).
+    """Return 1 / (1 + e^-x) as 2^n / (2^n + e^r) with x = n ln 2 - r.
 
-    The quotient is corrected by the rounding errors of 1 + e and of itself.
+    The power of two in the numerator lets neither side overflow, and the scaling of the quotient
+    rounds subnormal results once.
     """
     lanes = lanes.exact()
-    e = emit_exp(lanes, lanes.neg(lanes.abs(x)))
-    denominator = lanes.add(e, 1.0)
-    error = lanes.add(lanes.sub(1.0, denominator), e)
-    numerator = lanes.select(lanes.fcmp("olt", x, 0.0), e, 1.0)
-    inverse = lanes.div(1.0, denominator)
-    quotient = lanes.mul(numerator, inverse)
-    residual = lanes.fma(lanes.neg(quotient), denominator, numerator)
-    residual = lanes.fma(lanes.neg(quotient), error, residual)
-    return lanes.fma(residual, inverse, quotient)
+    form = FORMATS[lanes.dtype]
+    x = lanes.clamp_above(x, 40.0 if lanes.bits == 64 else 20.0)
+    x = lanes.clamp_below(x, form.exp_low)
+    magic = form.magic + 2 * form.bias
+    shifted = lanes.fma(x, LOG2_E, magic)
+    n = lanes.sub(shifted, magic)
+    r = lanes.fma(n, form.ln2_low, lanes.fma(n, form.ln2_high, lanes.neg(x)))
+    first, second = power_factors(lanes, lanes.float_to_bits(shifted))
+    power = lanes.mul(first, second)
+    # 1 + 2^n loses a small power; what it lost joins e^r - 1.
+    base = lanes.add(power, 1.0)
+    lost = lanes.sub(power, lanes.sub(base, 1.0))
+    denominator = lanes.add(base, lanes.add(expm1_reduced(lanes, r), lost))
+    return lanes.mul(lanes.mul(lanes.div(1.0, denominator), first), second)

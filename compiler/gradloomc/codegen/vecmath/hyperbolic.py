@@ -11,9 +11,14 @@ from __future__ import annotations
 import math
 
 from gradloomc.codegen.lanes import Lanes
-from gradloomc.codegen.vecmath.exp import reduce_exp, sinh_cosh_tails
+from gradloomc.codegen.vecmath.exp import LOG2_E, reduce_exp, sinh_cosh_tails
 from gradloomc.codegen.vecmath.log import atanh_series, log_corrected, one_plus
-from gradloomc.codegen.vecmath.primitives import FORMATS, fast_two_sum
+from gradloomc.codegen.vecmath.primitives import (
+    FORMATS,
+    coefficients,
+    fast_two_sum,
+    polynomial,
+)
 
 __all__ = ["emit_acosh", "emit_asinh", "emit_atanh", "emit_cosh", "emit_sinh", "emit_tanh"]
 
@@ -25,18 +30,6 @@ SATURATION = {"f64": 22.0, "f32": 10.0}
 LOGARITHMIC = {"f64": 2.0**28, "f32": 2.0**14}
 
 
-def _powers(lanes: Lanes, bits: str, down: int, guard: bool) -> tuple[str, str]:
-    """Return (2^n + 2^-n, 2^n - 2^-n) / 2^down for n + bias - down in the low bits of `bits`."""
-    form = FORMATS[lanes.dtype]
-    up = lanes.shl(bits, form.mantissa)
-    inverse = lanes.isub(2 * (form.bias - down) << form.mantissa, up)
-    if guard:
-        # 2^-n left the format, and the sum long ago.
-        inverse = lanes.int_minmax("smax", inverse, 0)
-    power, inverse = lanes.bits_to_float(up), lanes.bits_to_float(inverse)
-    return lanes.add(power, inverse), lanes.sub(power, inverse)
-
-
 def _halved(lanes: Lanes, x: str) -> tuple[str, str, str, str, str, str]:
     """Return (|x|, r, z s, z c, A/2, B/2) of the addition theorem; halved to stay finite longer."""
     form = FORMATS[lanes.dtype]
@@ -44,7 +37,12 @@ def _halved(lanes: Lanes, x: str) -> tuple[str, str, str, str, str, str]:
     clamped = lanes.clamp_above(magnitude, OVERFLOW[lanes.dtype])
     bits, _, r = reduce_exp(lanes, clamped, form.bias - 2)
     z, s, c = sinh_cosh_tails(lanes, r)
-    plus, minus = _powers(lanes, bits, 2, guard=True)
+    up = lanes.shl(bits, form.mantissa)
+    down = lanes.isub(2 * (form.bias - 2) << form.mantissa, up)
+    # 2^-n may have left the format, and the sum long before.
+    down = lanes.int_minmax("smax", down, 0)
+    power, inverse = lanes.bits_to_float(up), lanes.bits_to_float(down)
+    plus, minus = lanes.add(power, inverse), lanes.sub(power, inverse)
     return magnitude, r, lanes.mul(z, s), lanes.mul(z, c), plus, minus
 
 
@@ -70,30 +68,36 @@ def emit_cosh(lanes: Lanes, x: str) -> str:
 
 
 def emit_tanh(lanes: Lanes, x: str) -> str:
-    """Return the hyperbolic tangent: (B + A tanh r) / (A + B tanh r) written with both series.
+    """Return the hyperbolic tangent, (1 - e) / (1 + e) with e = e^-2a = 2^-n (1 - 2p), a = |x|.
 
-    Numerator and denominator stay head + tail; the residual of the first quotient against them
-    removes their roundings.
+    Numerator and denominator have one rounding each. In f64 both roundings correct the quotient,
+    whose derivative needs 1/(1 + e) = (1 + y)/2; in f32 all arguments stay below 2 units without.
+    The doubling of a and of the series is in the constants, by exact powers of two.
     """
     lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
-    clamped = lanes.clamp_above(lanes.abs(x), SATURATION[lanes.dtype])
-    bits, _, r = reduce_exp(lanes, clamped, form.bias - 1)
-    z, s, c = sinh_cosh_tails(lanes, r)
-    plus, minus = _powers(lanes, bits, 1, guard=False)
-    sine_tail, cosine_tail = lanes.mul(lanes.mul(r, z), s), lanes.mul(z, c)
-    top, bottom = lanes.fma(plus, r, minus), lanes.fma(minus, r, plus)
-    top_error = lanes.fma(plus, r, lanes.sub(minus, top))
-    bottom_error = lanes.fma(minus, r, lanes.sub(plus, bottom))
-    top_tail = lanes.fma(plus, sine_tail, lanes.fma(minus, cosine_tail, top_error))
-    bottom_tail = lanes.fma(minus, sine_tail, lanes.fma(plus, cosine_tail, bottom_error))
-    inverse = lanes.div(1.0, lanes.add(bottom, bottom_tail))
-    quotient = lanes.mul(lanes.add(top, top_tail), inverse)
-    negated = lanes.neg(quotient)
-    residual = lanes.add(
-        lanes.fma(negated, bottom, top), lanes.fma(negated, bottom_tail, top_tail)
+    a = lanes.clamp_above(lanes.abs(x), SATURATION[lanes.dtype])
+    magic = form.magic + form.bias + 1
+    shifted = lanes.fma(a, -2 * LOG2_E, magic)
+    n = lanes.sub(shifted, magic)
+    r = lanes.fma(n, form.ln2_low / 2, lanes.fma(n, form.ln2_high / 2, a))
+    z = lanes.mul(r, r)
+    s, c = (
+        polynomial(lanes, z, tuple(v * k * 4**i for i, v in enumerate(coefficients(lanes, name))))
+        for name, k in (("sinh", 4), ("cosh", 2))
     )
-    return lanes.copysign(lanes.fma(residual, inverse, quotient), x)
+    p = lanes.fma(lanes.neg(z), lanes.fma(lanes.neg(r), s, c), r)
+    twice = lanes.bits_to_float(lanes.shl(lanes.float_to_bits(shifted), form.mantissa))
+    less, more = lanes.fma(twice, -0.5, 1.0), lanes.fma(twice, 0.5, 1.0)
+    numerator = lanes.fma(twice, p, less)
+    denominator = lanes.fma(lanes.neg(twice), p, more)
+    y = lanes.div(numerator, denominator)
+    if lanes.bits == 64:
+        top = lanes.fma(twice, p, lanes.sub(less, numerator))
+        bottom = lanes.fma(lanes.neg(twice), p, lanes.sub(more, denominator))
+        residual = lanes.fma(lanes.neg(y), bottom, top)
+        y = lanes.fma(residual, lanes.fma(y, 0.5, 0.5), y)
+    return lanes.copysign(y, x)
 
 
 def emit_asinh(lanes: Lanes, x: str) -> str:

@@ -1,7 +1,7 @@
 """Logarithms: log, log2, log10, log1p and logaddexp.
 
-x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)]. In f64, log(1+f) comes from s = f / (2 + f) as in
-FreeBSD's e_log.c; in f32 from a polynomial in f, which spares the division. The exponent's part
+x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)]. In f64, log(1+f) comes from s = f / (2 + f) as
+in FreeBSD's e_log.c; in f32 from a polynomial in f, which spares the division. The exponent's part
 k ln 2 is added in two pieces. log2 and log10 multiply a double-length log(1+f).
 """
 
@@ -74,7 +74,7 @@ def half_square(lanes: Lanes, f: str) -> str:
 
 
 def log1p_tail(lanes: Lanes, f: str, half: str, addend: str | None) -> str:
-    """Return t (+ addend) with log(1 + f) = f - half + t, for half = f^2/2, 1+f in [.707, 1.414]."""
+    """Return t (+ addend) with log(1 + f) = f - half + t and half = f^2/2."""
     if lanes.bits == 64:
         s = lanes.div(f, lanes.add(f, 2.0))
         z = lanes.mul(s, s)

@@ -1,7 +1,7 @@
 """Powers and roots, and the exact remainders: pow, cbrt, hypot, sqrt, fmod, remainder.
 
-pow in f64 takes the logarithm in double-double (about 68 bits), because the product with the exponent
-magnifies its relative error up to 745 times; in f32 it goes through f64 lanes, where plain
+pow in f64 takes the logarithm in double-double (about 68 bits), because the product with the
+exponent magnifies its relative error up to 745 times; in f32 it goes through f64 lanes, where plain
 polynomials do.
 """
 
@@ -17,7 +17,6 @@ from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
     coefficients,
     fast_two_sum,
-    horner,
     libm_where,
     polynomial,
     two_product,
@@ -144,7 +143,7 @@ def emit_cbrt(lanes: Lanes, x: str) -> str:
     binomial = (1 / 3, 2 / 9, 14 / 81, 35 / 243)
     for terms in (4, 3) if lanes.bits == 64 else (4,):
         e = lanes.fma(lanes.neg(lanes.mul(a, y)), lanes.mul(y, y), 1.0)
-        y = lanes.fma(lanes.mul(y, e), horner(lanes, e, binomial[:terms]), y)
+        y = lanes.fma(lanes.mul(y, e), polynomial(lanes, e, binomial[:terms]), y)
     square = lanes.mul(y, y)
     root = lanes.mul(a, square)
     root_square, root_square_low = two_product(lanes, root, root)

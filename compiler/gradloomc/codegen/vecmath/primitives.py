@@ -1,7 +1,6 @@
-"""What all vector math shares: the two formats, polynomials, powers of two, exact sums and products.
+"""What all vector math shares: the two formats, polynomials, exact sums and products, cold calls.
 
-Knows floating point, not any function. Everything here is exact arithmetic (never contracted) unless
-it says otherwise.
+Knows floating point, not any function. Callers pass exact lanes (never contracted).
 """
 
 from __future__ import annotations
@@ -97,31 +96,17 @@ def coefficients(lanes: Lanes, name: str) -> tuple[float, ...]:
     return COEFFICIENTS[lanes.dtype][name]
 
 
-def horner(lanes: Lanes, x: str, terms: tuple[float, ...]) -> str:
-    """Evaluate a polynomial with one chain of fused multiply-adds: fewest instructions."""
+def polynomial(lanes: Lanes, x: str, terms: tuple[float, ...]) -> str:
+    """Evaluate a polynomial, low-order coefficient first, by Horner's rule.
+
+    A chain has the fewest instructions and one constant for each, which can be a memory operand.
+    Measured: loops over long arrays are bound by the number of operations, not by their latency;
+    Estrin's scheme and interleaved chains were slower in every function.
+    """
     result: str | float = terms[-1]
     for term in terms[-2::-1]:
         result = lanes.fma(result, x, term)
     return result if isinstance(result, str) else lanes.c(result)
-
-
-def polynomial(lanes: Lanes, x: str, terms: tuple[float, ...]) -> str:
-    """Evaluate a polynomial, low-order coefficient first.
-
-    Two interleaved chains (even and odd powers) halve the latency for one more multiplication;
-    Estrin's scheme would halve it again but loads two constants for each of its first steps.
-    """
-    if len(terms) < 5:
-        return horner(lanes, x, terms)
-    square = lanes.mul(x, x)
-    if len(terms) < 12:
-        return lanes.fma(horner(lanes, square, terms[1::2]), x, horner(lanes, square, terms[::2]))
-    fourth = lanes.mul(square, square)
-    even = lanes.fma(
-        horner(lanes, fourth, terms[2::4]), square, horner(lanes, fourth, terms[::4])
-    )
-    odd = lanes.fma(horner(lanes, fourth, terms[3::4]), square, horner(lanes, fourth, terms[1::4]))
-    return lanes.fma(odd, x, even)
 
 
 def fast_two_sum(lanes: Lanes, large: str, small: str) -> tuple[str, str]:

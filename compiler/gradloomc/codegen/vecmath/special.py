@@ -1,13 +1,13 @@
 """The error function and its complement.
 
-Both are built on E = exp(-x*x), written exactly as user code writes `exp(-(x * x))`, so that an error
-function shares its exponential with its own derivative.
+Both are built on E = exp(-x*x), written exactly as user code writes `exp(-(x * x))`, so that an
+error function shares its exponential with its own derivative.
 """
 
 from __future__ import annotations
 
 from gradloomc.codegen.lanes import Lanes
-from gradloomc.codegen.vecmath.exp import emit_exp
+from gradloomc.codegen.vecmath.exp import emit_exp, exp_rounding_error
 from gradloomc.codegen.vecmath.primitives import coefficients, polynomial
 
 __all__ = ["emit_erf", "emit_erfc"]
@@ -19,13 +19,18 @@ def _gaussian(lanes: Lanes, x: str) -> tuple[str, str]:
     return square, emit_exp(lanes, lanes.neg(square))
 
 
+def _near_erf(lanes: Lanes, x: str, square: str) -> str:
+    """Return erf x = x + x P(x^2) for |x| <= 1; something finite beyond."""
+    z = lanes.clamp_above(square, 1.0)
+    return lanes.fma(x, polynomial(lanes, z, coefficients(lanes, "erf")), x)
+
+
 def emit_erf(lanes: Lanes, x: str) -> str:
     """Return erf x: x + x P(x^2) up to 1, then 1 - E Q with Q = exp(x^2) erfc(x)."""
     square, gaussian = _gaussian(lanes, x)
     lanes = lanes.exact()
     magnitude = lanes.abs(x)
-    z = lanes.clamp_above(square, 1.0)
-    near = lanes.fma(x, polynomial(lanes, z, coefficients(lanes, "erf")), x)
+    near = _near_erf(lanes, x, square)
     if lanes.bits == 64:
         t = lanes.div(1.0, lanes.add(lanes.clamp_above(magnitude, 6.0), 2.0))
         scaled = polynomial(lanes, t, coefficients(lanes, "erf_tail"))
@@ -37,28 +42,44 @@ def emit_erf(lanes: Lanes, x: str) -> str:
 
 
 def emit_erfc(lanes: Lanes, x: str) -> str:
-    """Return erfc x = E (1 - e) P(t) / (1 + 2a), a = |x|, t = (a - 4)/(a + 4); 2 minus it for x < 0.
+    """Return erfc x: 1 - erf x up to 1/2, then E (1 - e) (1 + p) / (1 + 2a), 2 minus it for x < 0.
 
-    P (after Shepherd & Laframboise 1981) is nearly constant, so t may be rough. e is the rounding
-    error of x*x; with those of the denominator and of the quotient it enters one correction.
+    p (after Shepherd & Laframboise 1981) is a polynomial in t = (a - 4)/(a + 4), a = |x|, and stays
+    small. e is the rounding error of x*x; with those of E, of the denominator and of the quotient
+    it enters one correction.
     """
     square, gaussian = _gaussian(lanes, x)
     lanes = lanes.exact()
-    a = lanes.clamp_above(lanes.abs(x), 28.0 if lanes.bits == 64 else 10.5)
-    square_error = lanes.fma(x, x, lanes.neg(square))
+    magnitude = lanes.abs(x)
+    a = lanes.clamp_above(magnitude, 28.0 if lanes.bits == 64 else 10.5)
     denominator = lanes.fma(a, 2.0, 1.0)
     denominator_error = lanes.fma(a, 2.0, lanes.sub(1.0, denominator))
-    shifted = lanes.add(a, 4.0)
-    inverse = lanes.div(1.0, lanes.mul(shifted, denominator))
-    t = lanes.mul(lanes.mul(lanes.sub(a, 4.0), denominator), inverse)
-    reciprocal = lanes.mul(shifted, inverse)
-    numerator = lanes.mul(gaussian, polynomial(lanes, t, coefficients(lanes, "erfc")))
+    inverse = lanes.div(1.0, lanes.mul(lanes.add(a, 4.0), denominator))
+    reciprocal = lanes.mul(lanes.add(a, 4.0), inverse)
+    scaled = _scaled_erfc(lanes, a, lanes.mul(denominator, inverse))
+    numerator = lanes.fma(gaussian, scaled, gaussian)
+    gaussian_error = exp_rounding_error(lanes, lanes.neg(square))
     quotient = lanes.mul(numerator, reciprocal)
     residual = lanes.fma(lanes.neg(quotient), denominator, numerator)
     residual = lanes.fma(lanes.neg(quotient), denominator_error, residual)
+    residual = lanes.add(residual, lanes.fma(gaussian_error, scaled, gaussian_error))
     # Far out the square's error is infinite or meaningless, and the numerator is zero.
-    finite = lanes.fcmp("olt", lanes.abs(x), 28.0)
+    square_error = lanes.fma(x, x, lanes.neg(square))
     corrected = lanes.fma(lanes.neg(square_error), numerator, residual)
-    residual = lanes.select(finite, corrected, residual)
-    y = lanes.fma(residual, reciprocal, quotient)
-    return lanes.select(lanes.fcmp("olt", x, 0.0), lanes.sub(2.0, y), y)
+    residual = lanes.select(lanes.fcmp("olt", magnitude, 28.0), corrected, residual)
+    far = lanes.fma(residual, reciprocal, quotient)
+    far = lanes.select(lanes.fcmp("olt", x, 0.0), lanes.sub(2.0, far), far)
+    near = lanes.sub(1.0, _near_erf(lanes, x, square))
+    return lanes.select(lanes.fcmp("olt", magnitude, 0.5), near, far)
+
+
+def _scaled_erfc(lanes: Lanes, a: str, inverse: str) -> str:
+    """Return (1 + 2a) exp(a^2) erfc(a) - 1 for inverse = 1/(a + 4) roughly.
+
+    t is refined against a itself, because a - 4 and a + 4 are rounded.
+    """
+    t = lanes.mul(lanes.sub(a, 4.0), inverse)
+    residual = lanes.fma(lanes.neg(t), a, lanes.fma(lanes.add(t, 1.0), -4.0, a))
+    t = lanes.fma(residual, inverse, t)
+    terms = coefficients(lanes, "erfc")
+    return polynomial(lanes, t, (terms[0] - 1.0, *terms[1:]))

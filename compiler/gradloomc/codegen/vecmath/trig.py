@@ -15,9 +15,9 @@ from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
     coefficients,
-    horner,
     libm_where,
     polynomial,
+    two_product,
     within_bits,
 )
 
@@ -34,10 +34,10 @@ LARGEST = {"f64": 2.0**30, "f32": 2.0**17}
 
 @dataclass
 class Quadrant:
-    """|x| = n pi/2 + r: n, also in the low bits of `bits`; r and the steps to it; z = r^2."""
+    """|x| = n pi/2 + r: n, also in the low bits of `bits`; r, |x| - n first(pi/2), z = r^2."""
 
     n: str
-    steps: tuple[str, str]
+    first_step: str
     bits: str
     r: str
     z: str
@@ -54,12 +54,11 @@ def reduce_trig(lanes: Lanes, x: str) -> Quadrant:
     n = lanes.sub(shifted, magic)
     first, second, third = HALF_PI[lanes.dtype]
     first_step = lanes.fma(n, -first, magnitude)
-    second_step = lanes.fma(n, -second, first_step)
-    r = lanes.fma(n, -third, second_step)
+    r = lanes.fma(n, -third, lanes.fma(n, -second, first_step))
     z = lanes.mul(r, r)
     return Quadrant(
         n=n,
-        steps=(first_step, second_step),
+        first_step=first_step,
         bits=lanes.float_to_bits(shifted),
         r=r,
         z=z,
@@ -104,11 +103,14 @@ def emit_cos(lanes: Lanes, x: str) -> str:
 
 
 def _reduction_error(lanes: Lanes, reduced: Quadrant) -> str:
-    """Return what the two rounded steps of the reduction left out of r."""
+    """Return what rounding left out of r, from the second product in double length."""
     _, second, third = HALF_PI[lanes.dtype]
-    n, (first_step, second_step) = reduced.n, reduced.steps
-    missed = lanes.fma(n, -second, lanes.sub(first_step, second_step))
-    return lanes.add(missed, lanes.fma(n, -third, lanes.sub(second_step, reduced.r)))
+    n, start = reduced.n, reduced.first_step
+    product, product_low = two_product(lanes, n, second)
+    high = lanes.sub(start, product)
+    low = lanes.sub(lanes.sub(start, high), product)
+    low = lanes.fma(n, -third, lanes.sub(low, product_low))
+    return lanes.add(lanes.sub(high, reduced.r), low)
 
 
 def emit_tan(lanes: Lanes, x: str) -> str:
