@@ -45,7 +45,7 @@ class ExternStep:
 
 @dataclass
 class Program:
-    """What a run-time needs: the text to compile, memory slots, and steps in order."""
+    """What a run-time needs: the text to compile, memory slots (arguments, constants, allocated), and steps in order."""
 
     text: str
     sizes: list[int]
@@ -80,7 +80,11 @@ class ProgramWriter:
     def write(self) -> Program:
         """Return the program."""
         arguments = [self.new_slot(argument) for argument in self.body.arguments]
-        constants: list[tuple[int, Any]] = []
+        constants = [
+            (self.new_slot(op.results[0]), op.attributes["value"].to_array())
+            for op in self.body.ops
+            if op.kind is loops.constant
+        ]
         allocated: list[int] = []
         for op in self.body.ops[:-1]:
             if op.kind is loops.alloc:
@@ -88,7 +92,7 @@ class ProgramWriter:
             elif op.kind is loops.view:
                 self.slot_of[op.results[0]] = self.slot_of[op.operands[0]]
             elif op.kind is loops.constant:
-                constants.append((self.new_slot(op.results[0]), op.attributes["value"].to_array()))
+                continue
             elif op.kind is loops.extern:
                 allocated += self.extern(op)
             elif op.kind is loops.fill:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
+from gradloomc.codegen.program import ExternStep
 from gradloomc.pipelines import lower
 
+from gradloom.exec.binding import binder, expectations
 from gradloom.exec.externs import run_extern
 from gradloom.exec.memory import pool
 
@@ -22,6 +24,8 @@ Array = np.ndarray[Any, Any]
 
 _native: dict[str, dict[str, Any]] = {}
 _native_lock = threading.Lock()
+_ARRAY_TYPE = id(np.ndarray)
+empty = pool.empty
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -77,11 +81,19 @@ class Executable:
         self.steps = [
             functions[step.symbol] if hasattr(step, "symbol") else step for step in program.steps
         ]
-        self.types = [(program.slots[slot].shape, program.slots[slot].element.dtype) for slot in program.arguments]
-        self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
         self.slot_types = [(slot.shape, slot.element.dtype) for slot in program.slots]
-        self.constants = [(slot, np.ascontiguousarray(array)) for slot, array in program.constants]
+        self.types = [self.slot_types[slot] for slot in program.arguments]
+        self.allocated_types = [self.slot_types[slot] for slot in program.allocated]
+        self.first_allocated = len(self.slot_types) - len(program.allocated)
+        self.allocated_offset = self.first_allocated * ctypes.sizeof(ctypes.c_void_p)
+        arrays = [(slot, np.ascontiguousarray(array).reshape(array.shape)) for slot, array in program.constants]
+        self.constants = [(slot, array, array.ctypes.data) for slot, array in arrays]
+        self.results = [(slot, shape, self.slot_types[slot][0] == shape) for slot, shape in program.results]
+        self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
         self.pointers_type = ctypes.c_void_p * max(1, len(program.slots))
+        self.bind = binder()
+        self.expected = expectations(self.types)
+        self.allocated_expected = expectations(self.allocated_types)
         self.stats = Stats(
             program.nests,
             program.externs,
@@ -101,29 +113,28 @@ class Executable:
         Raises:
             ExecutionError: the number, a shape or a dtype does not fit.
         """
-        if len(arrays) != len(self.types):
-            raise ExecutionError(f"expected {len(self.types)} arrays, got {len(arrays)}")
-        memory: list[Any] = [None] * len(self.slot_types)
         pointers = self.pointers_type()
-        for slot, (array, (shape, dtype)) in enumerate(zip(arrays, self.types, strict=True)):
-            array = np.asarray(array)
-            if array.shape != shape or array.dtype != dtype:
-                raise ExecutionError(
-                    f"argument {slot} was compiled for shape {shape} and dtype {dtype}, got {array.shape}, {array.dtype}"
-                )
-            if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
-                array = np.array(array, dtype=dtype, order="C", copy=True).reshape(shape)
+        count = len(self.types)
+        arrays = tuple(arrays)
+        if self.bind is None or len(arrays) != count or not self.bind(
+            arrays, count, self.expected, pointers, _ARRAY_TYPE
+        ):
+            arrays = self.prepare(arrays)
+            for slot, array in enumerate(arrays):
+                pointers[slot] = array.ctypes.data
+        memory: list[Any] = [*arrays, *[None] * (len(self.slot_types) - count)]
+        for slot, array, address in self.constants:
             memory[slot] = array
-            pointers[slot] = array.ctypes.data
-        for slot, array in self.constants:
-            memory[slot] = array
-            pointers[slot] = array.ctypes.data
-        for slot in self.program.allocated:
-            array = pool.empty(*self.slot_types[slot])
-            memory[slot] = array
-            pointers[slot] = array.ctypes.data
+            pointers[slot] = address
+        made = tuple([empty(shape, dtype) for shape, dtype in self.allocated_types])
+        if self.bind is None or not self.bind(
+            made, len(made), self.allocated_expected, ctypes.byref(pointers, self.allocated_offset), _ARRAY_TYPE
+        ):
+            for slot, array in zip(self.program.allocated, made, strict=True):
+                pointers[slot] = array.ctypes.data
+        memory[self.first_allocated :] = made
         for step in self.steps:
-            if hasattr(step, "callee"):
+            if step.__class__ is ExternStep:
                 run_extern(
                     step.callee,
                     [memory[slot].reshape(shape) for slot, shape in step.operands],
@@ -133,6 +144,22 @@ class Executable:
             else:
                 step(pointers, self.sizes)
         return [
-            memory[slot] if memory[slot].shape == shape else memory[slot].reshape(shape)
-            for slot, shape in self.program.results
+            memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.results
         ]
+
+    def prepare(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
+        """Return arrays that native code can read, copying those with other strides, alignment or byte order."""
+        if len(arrays) != len(self.types):
+            raise ExecutionError(f"expected {len(self.types)} arrays, got {len(arrays)}")
+        prepared = []
+        for position, (array, (shape, dtype)) in enumerate(zip(arrays, self.types, strict=True)):
+            array = np.asarray(array)
+            if array.shape != shape or array.dtype != dtype:
+                raise ExecutionError(
+                    f"argument {position} was compiled for shape {shape} and dtype {dtype}, "
+                    f"got {array.shape} and {array.dtype}"
+                )
+            if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
+                array = np.array(array, dtype=dtype, order="C", copy=True).reshape(shape)
+            prepared.append(array)
+        return tuple(prepared)
