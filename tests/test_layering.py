@@ -159,7 +159,7 @@ def test_modules_import_in_no_circle(package: str) -> None:
 
 
 def test_nothing_is_needed_but_numpy_and_llvmlite() -> None:
-    """SciPy is an extra: its ufuncs are known when the user has it, so it is imported in functions."""
+    """SciPy is an extra, known when the user has it."""
     allowed = {*sys.stdlib_module_names, "gradloom", "gradloomc", "numpy", "llvmlite", "scipy"}
     for package in FLOORS:
         for name, path in module_files(package).items():

@@ -1,0 +1,30 @@
+// Loop nests over buffers: their text.
+// RUN: gradloom-opt %s | FileCheck %s
+// RUN: gradloom-opt %s --print-generic | gradloom-opt - | FileCheck %s
+
+// CHECK-LABEL: func.func @sum(%x: memref<4x2xf64>, %w: memref<?xf64>) -> memref<f64> {
+func.func @sum(%x: memref<4x2xf64>, %w: memref<?xf64>) -> memref<f64> {
+  // CHECK-NEXT: %0 = loops.alloc {type = memref<f64>} : memref<f64>
+  %0 = loops.alloc {type = memref<f64>} : memref<f64>
+  // CHECK-NEXT: loops.fill %0 {value = 0.0 : f64} : memref<f64>
+  loops.fill %0 {value = 0.0 : f64} : memref<f64>
+  // CHECK-NEXT: %1 = loops.constant {value = dense<[1.0, 2.0]> : tensor<2xf64>} : memref<2xf64>
+  %1 = loops.constant {value = dense<[1.0, 2.0]> : tensor<2xf64>} : memref<2xf64>
+  // CHECK-NEXT: %2 = loops.view %x {type = memref<8xf64>} : (memref<4x2xf64>) -> memref<8xf64>
+  %2 = loops.view %x {type = memref<8xf64>} : (memref<4x2xf64>) -> memref<8xf64>
+  // CHECK-NEXT: loops.nest %2, %0 {extents = array<i64: 8>, width = 8 : i64} : (memref<8xf64>, memref<f64>) -> () {
+  loops.nest %2, %0 {extents = array<i64: 8>, width = 8} : (memref<8xf64>, memref<f64>) -> () {
+    // CHECK-NEXT: %3 = loops.load %2 {map = [array<i64: 0, 1, 0>]} : (memref<8xf64>) -> f64
+    %3 = loops.load %2 {map = [array<i64: 0, 1, 0>]} : (memref<8xf64>) -> f64
+    // CHECK-NEXT: loops.store %3, %2 {dims = array<i64: 0>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<8xf64>) -> ()
+    loops.store %3, %2 {dims = array<i64: 0>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<8xf64>) -> ()
+    // CHECK-NEXT: loops.reduce %3, %0 {combine = "add", dims = array<i64>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<f64>) -> ()
+    loops.reduce %3, %0 {combine = "add", dims = array<i64>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<f64>) -> ()
+    // CHECK-NEXT: loops.end
+    loops.end
+  // CHECK-NEXT: }
+  }
+  // CHECK-NEXT: %4 = loops.extern %w {attributes = {{\[\[}}"extent", 3 : i64]], callee = "nd.example", results = [memref<3xf64>]} : (memref<?xf64>) -> memref<3xf64>
+  %4 = loops.extern %w {attributes = [["extent", 3]], callee = "nd.example", results = [memref<3xf64>]} : (memref<?xf64>) -> memref<3xf64>
+  func.return %0 : memref<f64>
+}
