@@ -65,8 +65,9 @@ def identity_map(offset: Sequence[int]) -> IndexMap:
 class NestBuilder:
     """Builds the region of one nest: `pull` computes a value's element at the point, once for each index map."""
 
-    def __init__(self, plan: Plan, extents: tuple[int, ...]):
+    def __init__(self, plan: Plan, extents: tuple[int, ...], roots: Iterable[Root] = ()):
         self.plan = plan
+        self.own = {root.value for root in roots}  # computed here, whoever else reads them from memory
         self.extents = extents
         self.block = Block()
         self.inputs: list[tuple[Value, IndexMap]] = []
@@ -90,10 +91,13 @@ class NestBuilder:
             memo[key] = self.compute(key[0], key[1], [memo[source] for source in needed])
         return memo[value, index_map]
 
+    def is_loaded(self, value: Value) -> bool:
+        return value not in self.own and self.plan.is_loaded(value)
+
     def sources(self, value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
         """Return the (value, map) pairs that the element is computed from; none for what is loaded."""
         op = value.op
-        if op is None or self.plan.is_loaded(value):
+        if op is None or self.is_loaded(value):
             return []
         kind, attributes = op.kind, op.attributes
         if "elementwise" in kind.tags:
@@ -113,7 +117,7 @@ class NestBuilder:
     def compute(self, value: Value, index_map: IndexMap, sources: list[Value]) -> Value:
         """Emit the scalar program of one value from its sources."""
         op = value.op
-        if op is None or self.plan.is_loaded(value):
+        if op is None or self.is_loaded(value):
             return self.load(value, index_map)
         insertion.location = op.location
         kind = op.kind
@@ -381,11 +385,11 @@ class Fuser:
         if group.leaves is None:
             group.leaves = set()
             for other in group.roots:
-                group.leaves |= self.leaves(other.source, identity_map(other.offset), other.shape)
+                group.leaves |= self.leaves(other, other.offset)
         best, best_score = None, 0
         for fraction in (0.0, 1.0, 0.5):
             offset = tuple(int(d * fraction) for d in differences)
-            leaves = self.leaves(root.source, identity_map(offset), root.shape)
+            leaves = self.leaves(root, offset)
             score = len(leaves & group.leaves)
             if score > best_score:
                 best, best_score = offset, score
@@ -394,22 +398,23 @@ class Fuser:
         root.offset = best
         return True
 
-    def leaves(self, value: Value, index_map: IndexMap, shape: tuple[int, ...]) -> set[tuple[Value, IndexMap]]:
-        """Return the loads that computing `value` takes."""
-        builder = NestBuilder(self.plan, shape)
-        seen, stack, found = set(), [(value, index_map)], set()
+    def leaves(self, root: Root, offset: tuple[int, ...]) -> set[tuple[Value, IndexMap]]:
+        """Return the loads that computing a root at `offset` takes."""
+        builder = NestBuilder(self.plan, root.shape, [root])
+        seen: set[tuple[Value, IndexMap]] = set()
+        stack, found = [(root.source, identity_map(offset))], set()
         while stack:
             key = stack.pop()
             if key in seen:
                 continue
             seen.add(key)
-            if self.plan.is_loaded(key[0]):
+            if builder.is_loaded(key[0]):
                 found.add(key)
             stack.extend(builder.sources(*key))
         return found
 
     def emit_nest(self, group: Group) -> None:
-        builder = NestBuilder(self.plan, group.shape)
+        builder = NestBuilder(self.plan, group.shape, group.roots)
         outputs, types, yielded = [], [], []
         with at(builder.block):
             for root in group.roots:
