@@ -9,6 +9,7 @@ the function with the message under the op at fault. One linear walk; start read
 import inspect
 from typing import NoReturn
 
+from gradloomc.ir.attributes import Dense
 from gradloomc.ir.core import Block, Module, Op, Value
 from gradloomc.ir.errors import GradloomError, VerifyError
 from gradloomc.ir.location import Location
@@ -145,6 +146,9 @@ def _verify_count(op: Op, operand: Value) -> None:
 def _verify_types(op: Op) -> None:
     """Run the type rule on the operands and compare with the results."""
     kind, results = op.kind, op.results
+    for name, value in op.attributes.items():
+        if not _is_attribute(value):
+            _fail(op, f"'{op.name}' op has no attribute value as '{name}': {value!r}")
     try:
         types = kind.type_rule(*[operand.type for operand in op.operands], **op.attributes)
     except GradloomError as error:
@@ -165,6 +169,13 @@ def _verify_types(op: Op) -> None:
     expected = ", ".join(map(str, types)) or "no result"
     actual = ", ".join([str(result.type) for result in results]) or "none"
     _fail(op, f"'{op.name}' op expects to give {expected}, got {actual}")
+
+
+def _is_attribute(value: object) -> bool:
+    """Whether a value has a text, and with it a place in IR (attributes.py lists what does)."""
+    if isinstance(value, tuple):
+        return all(map(_is_attribute, value))
+    return value is None or isinstance(value, int | float | str | Dense | Type)
 
 
 def _rule_failure(op: Op, error: Exception) -> str:
@@ -201,11 +212,15 @@ def _undefined(op: Op, operand: Value) -> NoReturn:
 
 
 def _fail(op: Op, message: str, cause: Exception | None = None) -> NoReturn:
+    if isinstance(cause, GradloomError):
+        raise _error(op, message, cause.notes, cause.fix) from cause
     raise _error(op, message) from cause
 
 
-def _error(op: Op, message: str, notes: tuple[tuple[str, Location], ...] = ()) -> VerifyError:
-    error = VerifyError(message, op.location, notes)
+def _error(
+    op: Op, message: str, notes: tuple[tuple[str, Location], ...] = (), fix: str = ""
+) -> VerifyError:
+    error = VerifyError(message, op.location, notes, fix)
     error.add_note(excerpt(op, message))
     return error
 
