@@ -1,0 +1,74 @@
+"""gradloom: plain NumPy functions in, native gradients out.
+
+Everything is imported when it is first used, so that `import gradloom` costs little more than
+NumPy.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gradloom.api import CompiledGrad as CompiledGrad
+    from gradloom.api import compile_grad as compile_grad
+    from gradloom.check import check_grads as check_grads
+    from gradloom.jacobians import hessian as hessian
+    from gradloom.jacobians import jacfwd as jacfwd
+    from gradloom.jacobians import jacobian as jacobian
+    from gradloom.jacobians import jacrev as jacrev
+    from gradloom.transforms import grad as grad
+    from gradloom.transforms import hvp as hvp
+    from gradloom.transforms import jvp as jvp
+    from gradloom.transforms import linearize as linearize
+    from gradloom.transforms import stop_gradient as stop_gradient
+    from gradloom.transforms import value_and_grad as value_and_grad
+    from gradloom.transforms import vjp as vjp
+    from gradloom.tree import register_container as register_container
+    from gradloomc.ir.errors import DifferentiationError as DifferentiationError
+    from gradloomc.ir.errors import DTypeError as DTypeError
+    from gradloomc.ir.errors import ExecutionError as ExecutionError
+    from gradloomc.ir.errors import GradloomError as GradloomError
+    from gradloomc.ir.errors import ShapeError as ShapeError
+    from gradloomc.ir.errors import TracerError as TracerError
+    from gradloomc.ir.errors import UnsupportedError as UnsupportedError
+
+_ERRORS = "gradloomc.ir.errors"
+_HOME = {
+    "CompiledGrad": "gradloom.api",
+    "compile_grad": "gradloom.api",
+    "check_grads": "gradloom.check",
+    "hessian": "gradloom.jacobians",
+    "jacfwd": "gradloom.jacobians",
+    "jacobian": "gradloom.jacobians",
+    "jacrev": "gradloom.jacobians",
+    "grad": "gradloom.transforms",
+    "hvp": "gradloom.transforms",
+    "jvp": "gradloom.transforms",
+    "linearize": "gradloom.transforms",
+    "stop_gradient": "gradloom.transforms",
+    "value_and_grad": "gradloom.transforms",
+    "vjp": "gradloom.transforms",
+    "register_container": "gradloom.tree",
+    "DTypeError": _ERRORS,
+    "DifferentiationError": _ERRORS,
+    "ExecutionError": _ERRORS,
+    "GradloomError": _ERRORS,
+    "ShapeError": _ERRORS,
+    "TracerError": _ERRORS,
+    "UnsupportedError": _ERRORS,
+}
+__all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gradloom' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,270 @@
+"""`compile_grad`: the decorator, and the object that a decorated function becomes.
+
+The object keeps the function's meaning and carries its derivatives. All work is done by
+transforms.py and jacobians.py; this file owns how they hang on one object, how that object binds to
+instances, and how it is pickled.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import MethodType
+from typing import TYPE_CHECKING, Any, overload
+
+from gradloom.function import CacheInfo, Derived, user_function
+from gradloom.jacobians import Jacobian, hessian
+from gradloom.signature import Argnums, caller_location
+from gradloom.transforms import Gradient, hessian_product, jvp, vjp
+from gradloomc.ir.builder import insertion
+from gradloomc.ir.errors import DifferentiationError, ExecutionError, ShapeError, UnsupportedError
+
+if TYPE_CHECKING:
+    from gradloom.exec.executable import Stats
+    from gradloom.program import Primal, Program
+
+
+class CompiledGrad(Derived):
+    """A NumPy function, compiled, with its derivatives.
+
+    Calling it gives what the function gives. In the methods, `argnums` and `has_aux` are those of
+    `compile_grad`.
+    """
+
+    stands_for_function = True
+    __qualname__: str  # of the function, set by functools.update_wrapper
+
+    def __init__(self, fun: Any, argnums: Any = 0, has_aux: bool = False):
+        super().__init__(fun, "value", argnums if _has_parameters(fun) else None, has_aux)
+        # The value needs none of the arguments to be there, and is one program for all argnums.
+        self.differentiated, self.selected = self.selected, ()
+        self.key = ("value",)
+
+    def __repr__(self) -> str:
+        return f"<gradloom compiled {self.user.parameters.name}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind to an instance, as a method; positions in `argnums` do not count `self`."""
+        return (
+            self
+            if instance is None
+            else CompiledGrad(MethodType(self, instance), self.argnums, self.has_aux)
+        )
+
+    @cached_property
+    def grad(self) -> Callable[..., Any]:
+        """`grad(*args)` is the gradient of the (scalar) result, in the structure of the
+        argument."""
+        self._check_parameters()
+        return Gradient(self, self.argnums, self.has_aux, False)
+
+    @cached_property
+    def value_and_grad(self) -> Callable[..., Any]:
+        """`value_and_grad(*args)` is (value, gradient), from one native call."""
+        self._check_parameters()
+        return Gradient(self, self.argnums, self.has_aux, True)
+
+    @cached_property
+    def jacobian(self) -> Callable[..., Any]:
+        """`jacobian(*args)` holds all first derivatives; see `gradloom.jacobian`."""
+        self._check_parameters()
+        return Jacobian(self, self.argnums, self.has_aux, "auto")
+
+    @cached_property
+    def hessian(self) -> Callable[..., Any]:
+        """`hessian(*args)` holds all second derivatives; see `gradloom.hessian`."""
+        self._check_parameters()
+        return hessian(self, self.argnums, self.has_aux)
+
+    def _check_parameters(self) -> None:
+        if not self.differentiated:
+            raise DifferentiationError(
+                f"{self.user.parameters.name}() has no parameters, so it has no derivative",
+                caller_location(),
+            )
+
+    def make(self, primal: "Primal") -> "Program":
+        from gradloom.program import value_program
+
+        return value_program(primal)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if insertion.block is None:
+            return super()._call(args, kwargs)
+        # Inside a trace the function is simply part of it.
+        from gradloom.trace.shadow import shadow_function
+
+        return shadow_function(self.user.fun)(
+            *self.bound_args, *args, **{**self.bound_kwargs, **kwargs}
+        )
+
+    # --- products ---------------------------------------------------------------------------------
+
+    def vjp(self, *primals: Any) -> tuple[Any, ...]:
+        """Return (result, vjp_fun) at `primals`; see `gradloom.vjp`."""
+        return vjp(self, *primals, has_aux=self.has_aux)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
+        """Return (result, tangent) at `primals` in the direction `tangents`; see `gradloom.jvp`.
+
+        `tangents` has one entry per primal, or, where that is fewer, one per argument of `argnums`.
+        """
+        return jvp(
+            self, primals, self._directions(primals, tangents, "tangents"), has_aux=self.has_aux
+        )
+
+    def hvp(self, primals: Sequence[Any], vectors: Any) -> Any:
+        """Return the product of the Hessian with `vectors`, in the structure of the argument.
+
+        Args:
+            primals: all arguments.
+            vectors: one entry per primal (None for those not differentiated) or one per argument of
+                `argnums`.
+        """
+        directions = self._directions(primals, vectors, "vectors")
+        product = hessian_product(self, primals, directions, self.has_aux)
+        if len(primals) == 1:
+            return product
+        moving = [k for k, direction in enumerate(directions) if direction is not None]
+        return (
+            product[moving[0]]
+            if self.single and len(moving) == 1
+            else tuple([product[k] for k in moving])
+        )
+
+    def _directions(self, primals: Sequence[Any], given: Any, what: str) -> tuple[Any, ...]:
+        """Return one direction per primal."""
+        if not isinstance(given, (tuple, list)) or not isinstance(primals, (tuple, list)):
+            raise TypeError(f"primals and {what} should be tuples, one entry per argument")
+        if len(given) == len(primals):
+            return tuple(given)
+        positions = [k - len(self.bound_args) for k in self.differentiated if isinstance(k, int)]
+        if len(given) != len(positions) or any(k >= len(primals) for k in positions):
+            raise ShapeError(
+                f"expected one of {what} for each of the {len(primals)} primals (or of the "
+                f"{len(positions)} arguments in "
+                f"argnums), got {len(given)}",
+                caller_location(),
+            )
+        directions: list[Any] = [None] * len(primals)
+        for k, direction in zip(positions, given, strict=True):
+            directions[k] = direction
+        return tuple(directions)
+
+    # --- what was compiled ------------------------------------------------------------------------
+
+    def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Program":
+        """Return the program that ran last, or for given arguments that of value_and_grad (of the
+        value where there is none)."""
+        if insertion.block is not None:
+            raise UnsupportedError(
+                "a function cannot be inspected while another one is traced", caller_location()
+            )
+        if not args and not kwargs:
+            if self.user.last is None:
+                raise ExecutionError(
+                    f"{self.user.parameters.name}() has not been called yet",
+                    caller_location(),
+                    fix="call it, or give arguments here",
+                )
+            return self.user.last
+        if self.differentiated:
+            derived: Any = self.value_and_grad
+            try:
+                return self.user.program(
+                    derived.key, derived.bind(args, kwargs), self.has_aux, derived.make
+                )
+            except DifferentiationError:  # no gradient: show the value
+                pass
+        return self.user.program(self.key, self.bind(args, kwargs), self.has_aux, self.make)
+
+    def ir(self, level: str = "nd", *args: Any, generic: bool = False, **kwargs: Any) -> str:
+        """Return the program that ran last as text, or that of value_and_grad for given arguments.
+
+        Args:
+            level: "nd" the function as traced; "adjoint" what was derived from it; "kernels",
+                "loops", "llvm", "asm" how it runs.
+            generic: print MLIR's generic syntax.
+
+        Raises:
+            UnsupportedError: there is no such level.
+            ExecutionError: no arguments are given and the function has not been called.
+        """
+        from gradloom.explain import LEVELS, level_text
+
+        if level not in LEVELS:
+            raise UnsupportedError(
+                f"there is no level {level!r}",
+                caller_location(),
+                fix=f"choose one of {', '.join(LEVELS)}",
+            )
+        return level_text(self._program(args, kwargs), level, generic)
+
+    def explain(self, *args: Any, **kwargs: Any) -> str:
+        """Return how the program that ran last (or that for given arguments) is run, and why."""
+        from gradloom.explain import explain
+
+        return explain(self._program(args, kwargs))
+
+    @property
+    def stats(self) -> "Stats":
+        """Figures of the program that ran last: kernels, externs, bytes_moved, bytes_ideal,
+        compile_seconds."""
+        return self._program((), {}).executable.stats
+
+    def cache_info(self) -> CacheInfo:
+        """Return how often programs were found and made, and the seconds spent on making them."""
+        return self.user.info()
+
+    def cache_clear(self) -> None:
+        """Forget all programs of this function."""
+        self.user.clear()
+
+    def __reduce__(self) -> Any:
+        found: Any = sys.modules.get(self.__module__)
+        for name in self.__qualname__.split("."):
+            found = getattr(found, name, None)
+        if found is self:
+            return self.__qualname__
+        return super().__reduce__()
+
+
+def _has_parameters(fun: Any) -> bool:
+    user, bound, _ = user_function(fun)
+    parameters = user.parameters
+    return len(parameters.names) > len(bound) or any(parameters.variadic)
+
+
+@overload
+def compile_grad(
+    fun: Callable[..., Any], *, argnums: Argnums = 0, has_aux: bool = False
+) -> CompiledGrad: ...
+
+
+@overload
+def compile_grad(
+    fun: None = None, *, argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[[Callable[..., Any]], CompiledGrad]: ...
+
+
+def compile_grad(fun: Any = None, *, argnums: Argnums = 0, has_aux: bool = False) -> Any:
+    """Compile a NumPy function and give it derivatives; a decorator, with or without arguments.
+
+    Args:
+        fun: the function. It is traced when it is first called with arguments of new shapes, dtypes
+            or static values.
+        argnums: position or name of the argument to differentiate with respect to, or a tuple of
+            them.
+        has_aux: the function returns (value, aux); aux is passed through.
+
+    Returns:
+        A CompiledGrad: call it like the function; `.grad`, `.value_and_grad`, `.vjp`, `.jvp`,
+        `.hvp`, `.jacobian`, `.hessian` differentiate it; `.ir`, `.explain`, `.stats` show what was
+        compiled.
+
+    Raises:
+        UnsupportedError: `fun` is no function.
+        DifferentiationError: the function has no such argument.
+    """
+    if fun is None:
+        return lambda function: CompiledGrad(function, argnums, has_aux)
+    return CompiledGrad(fun, argnums, has_aux)

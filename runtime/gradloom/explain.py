@@ -1,0 +1,143 @@
+"""What a program does, for people: the text of each level of its IR, and `explain()`: kernels,
+memory, time.
+
+Lowers the program's function once more, on a copy, because the executable keeps only native code.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from gradloomc.codegen.jit import target
+from gradloomc.dialects import kernel
+from gradloomc.dialects.func import body_of
+from gradloomc.ir.core import Op
+from gradloomc.ir.errors import UnsupportedError
+from gradloomc.ir.inline import copy_function
+from gradloomc.ir.location import Location
+from gradloomc.ir.printer import print_op
+from gradloomc.lowering.loops import lower_to_loops
+from gradloomc.lowering.materialize import plan_materialization
+from gradloomc.pipelines import clean, to_kernels
+
+if TYPE_CHECKING:
+    from gradloom.program import Program
+
+LEVELS = ("nd", "adjoint", "kernels", "loops", "llvm", "asm")
+_TEXT_WIDTH = 60
+
+
+def level_text(program: "Program", level: str, generic: bool = False) -> str:
+    """Return a program at one level: its IR as text, LLVM IR, or assembly.
+
+    "nd" is the user's function as it was traced, "adjoint" what was derived from it (the same for a
+    plain value); the others show how that is run.
+    """
+    if level == "nd":
+        return print_op(program.primal.function, generic)
+    if level == "adjoint":
+        return print_op(clean(copy_function(program.function)), generic)
+    if level == "kernels":
+        return print_op(to_kernels(copy_function(program.function)), generic)
+    if level == "loops":
+        kernels = to_kernels(copy_function(program.function))
+        return print_op(lower_to_loops(kernels, target().vector_bits), generic)
+    if level == "llvm":
+        return program.executable.program.text
+    if level == "asm":
+        return target().assembly(program.executable.program.text)
+    raise UnsupportedError(f"there is no level {level!r}", fix=f"choose one of {', '.join(LEVELS)}")
+
+
+def explain(program: "Program") -> str:
+    """Return how a program is run: its kernels, what it keeps in memory and why, bytes moved, and
+    what it took to compile."""
+    stats = program.executable.stats
+    cleaned = clean(copy_function(program.function))
+    reasons = plan_materialization(cleaned).reasons
+    kept = [
+        (str(value.type), reason, value.op.location)
+        for value, reason in reasons.items()
+        if value.op is not None and reason != "a result"
+    ]
+    ratio = stats.bytes_moved / stats.bytes_ideal if stats.bytes_ideal else 1.0
+    lines = [
+        _signature(program),
+        f"  {_count(stats.kernels, 'kernel')}, {_count(stats.externs, 'library call')}; "
+        f"{_bytes(stats.bytes_moved)} moved, {_bytes(stats.bytes_ideal)} at least ({ratio:.2f}x)",
+        f"  lowered in {stats.lower_seconds * 1e3:.1f} ms, "
+        + ("native code shared with an earlier program" if stats.reused_native_code else "compiled")
+        + f" in {stats.native_seconds * 1e3:.1f} ms",
+    ]
+    lines += _section(
+        "in memory, because it is", [(type, reason, _place(at)) for type, reason, at in kept]
+    )
+    kernels = to_kernels(cleaned)
+    lines += _section(
+        "kernels", [_kernel(op) for op in body_of(kernels).ops if op.kind is kernel.nest]
+    )
+    lines += _section(
+        "library calls",
+        [
+            (op.name, str(op.results[0].type), _place(op.location))
+            for op in body_of(kernels).ops
+            if _is_call(op)
+        ],
+    )
+    return "\n".join(lines)
+
+
+def _is_call(op: Op) -> bool:
+    return op.name.startswith("nd.") and bool(op.results) and "extern" in op.kind.tags
+
+
+def _signature(program: "Program") -> str:
+    arguments = ", ".join(
+        f"{argument.hint}: {argument.type}" for argument in body_of(program.function).arguments
+    )
+    results = ", ".join(map(str, program.types))
+    return f"{program.function.attributes['sym_name']}({arguments}) -> ({results})"
+
+
+def _section(title: str, rows: list[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        f"  {title}:",
+        *[
+            "    "
+            + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ],
+    ]
+
+
+def _kernel(op: Op) -> tuple[str, ...]:
+    extents = " x ".join(map(str, op.attributes["extents"])) or "1"
+    names = [inner.name.partition(".")[2] for inner in op.regions[0].block.ops[:-1]]
+    names = [name for name in names if name != "constant"]
+    text = f"{len(names)} ops: {' '.join(names)}"
+    if len(text) > _TEXT_WIDTH:
+        text = text[: _TEXT_WIDTH - 4] + " ..."
+    outputs = ", ".join(
+        f"{combine} {result.type}"
+        for (combine, *_), result in zip(op.attributes["outputs"], op.results, strict=True)
+    )
+    return (extents, text, f"-> {outputs}")
+
+
+def _place(location: Location) -> str:
+    name, line, _, _ = location.resolve()
+    return f"{os.path.basename(name)}:{line}: {location.source_line().strip()}" if line else ""
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"

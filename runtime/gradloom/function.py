@@ -1,0 +1,315 @@
+"""User functions with everything that was made for them, and `Derived`, the callable that finds or
+makes the right program.
+
+One `UserFunction` belongs to one Python function for as long as that lives, so `grad(f)(x)` in a
+loop compiles once. Methods and `functools.partial` objects are taken apart: what they bind are
+leading arguments like any others.
+"""
+
+import functools
+import threading
+import time
+import types
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradloom.signature import Call, Parameters, Static
+from gradloom.tree import LEAF
+from gradloomc.ir.builder import insertion
+from gradloomc.ir.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from gradloom.program import Primal, Program
+
+_ATTRIBUTE = "__gradloom__"
+_MANY = 16  # programs that differ in static values only, before the user is told
+_creation = threading.Lock()
+
+
+class CacheInfo:
+    """Counts of a function's programs: `hits` and `misses` of calls, `programs` made, `seconds`
+    spent on making them."""
+
+    __slots__ = ("hits", "misses", "programs", "seconds")
+
+    def __init__(self, hits: int, misses: int, programs: int, seconds: float):
+        self.hits, self.misses, self.programs, self.seconds = hits, misses, programs, seconds
+
+    def __repr__(self) -> str:
+        counts = f"hits={self.hits}, misses={self.misses}, programs={self.programs}"
+        return f"CacheInfo({counts}, seconds={self.seconds:.3f})"
+
+
+class UserFunction:
+    """A Python function, its parameters, and the programs made for it by signature."""
+
+    def __init__(self, fun: Callable[..., Any]):
+        self.fun = fun
+        self.parameters = Parameters(fun)
+        self.lock = threading.RLock()
+        self.derived: dict[Any, Any] = {}  # callables made by transforms, by their options
+        self.last: Program | None = None  # the program that ran last
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all programs."""
+        with self.lock:
+            self.generation = object()  # a Derived compares it before it trusts its own short cuts
+            self.primals: dict[Any, Primal] = {}
+            self.programs: dict[Any, Program] = {}
+            self.hits = self.misses = 0
+            self.seconds = 0.0
+            self._families: dict[Any, int] = {}
+
+    def info(self) -> CacheInfo:
+        """Return the counts so far."""
+        return CacheInfo(self.hits, self.misses, len(self.programs), self.seconds)
+
+    def primal(self, call: Call, has_aux: bool) -> "Primal":
+        """Return the function traced for the signature of `call`.
+
+        Inside a trace it is traced anew each time: it may use values of the function that is being
+        traced.
+        """
+        from gradloom.program import Primal
+
+        if insertion.block is not None:
+            return Primal(self.parameters, call, self.parameters.read(call), has_aux)
+        key = (call.key, has_aux)
+        found = self.primals.get(key)
+        if found is None:
+            with self.lock:
+                found = self.primals.get(key)
+                if found is None:
+                    found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
+                    self.primals[key] = found
+        return found
+
+    def program(
+        self,
+        key: Any,
+        call: Call,
+        has_aux: bool,
+        make: "Callable[[Primal], Program]",
+        check: Callable[[Call], None] | None = None,
+    ) -> "Program":
+        """Return the compiled program `key` for the signature of `call`.
+
+        Args:
+            make: derives it from the traced function.
+            check: raises, before anything is traced, if the arguments do not suit the transform.
+        """
+        full = (key, has_aux, call.key)
+        found = self.programs.get(full)
+        if found is not None and not found.stale:
+            self.hits += 1
+        else:
+            with self.lock:
+                found = self.programs.get(full)
+                if found is None or found.stale:
+                    if found is not None:
+                        self.primals.pop((call.key, has_aux), None)
+                    elif check is not None:
+                        check(call)
+                    found = self._make(full, call, has_aux, make)
+        self.last = found
+        return found
+
+    def _make(
+        self, full: Any, call: Call, has_aux: bool, make: "Callable[[Primal], Program]"
+    ) -> "Program":
+        start = time.perf_counter()
+        found = self.programs[full] = make(self.primal(call, has_aux)).compile()
+        self.misses += 1
+        self.seconds += time.perf_counter() - start
+        self._count_static_values(full, call)
+        return found
+
+    def _count_static_values(self, full: Any, call: Call) -> None:
+        """Warn when a static argument has had so many values that it had better been an array."""
+        if not any(key.__class__ is Static for key in call.key[1]):
+            return
+        family = (
+            full[:2],
+            call.structure,
+            tuple([type(key) if type(key) is Static else key for key in call.key[1]]),
+        )
+        count = self._families[family] = self._families.get(family, 0) + 1
+        if count != _MANY:
+            return
+        labels = self.parameters.labels(call.structure)
+        static = [
+            label for label, key in zip(labels, call.key[1], strict=True) if type(key) is Static
+        ]
+        warnings.warn(
+            f"{self.parameters.name}() has been compiled {count} times because its arguments "
+            f"{', '.join(static)} are "
+            "part of the program and change from call to call; pass a number that changes as a "
+            "float or as np.asarray(n)",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
+def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, Any]]:
+    """Return the function behind a callable, and the positional and keyword arguments that the
+    callable binds."""
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    while True:
+        if isinstance(fun, types.MethodType):
+            args, fun = (fun.__self__, *args), fun.__func__
+        elif isinstance(fun, functools.partial):
+            args, kwargs, fun = (*fun.args, *args), {**fun.keywords, **kwargs}, fun.func
+        elif isinstance(fun, Derived):
+            args, kwargs = (*fun.bound_args, *args), {**fun.bound_kwargs, **kwargs}
+            if fun.stands_for_function:
+                return fun.user, args, kwargs
+            fun = fun.unbound
+            break
+        else:
+            break
+    if not callable(fun):
+        fix = (
+            "write @staticmethod above @compile_grad"
+            if isinstance(fun, (staticmethod, classmethod))
+            else ""
+        )
+        raise UnsupportedError(f"expected a function, got {fun!r}", fix=fix)
+    found = getattr(fun, _ATTRIBUTE, None)
+    if (
+        found is None or found.fun is not fun
+    ):  # functools.wraps copies attributes to other functions
+        with _creation:
+            found = getattr(fun, _ATTRIBUTE, None)
+            if found is None or found.fun is not fun:
+                found = UserFunction(fun)
+                try:
+                    setattr(fun, _ATTRIBUTE, found)
+                except (AttributeError, TypeError):  # builtins and ufuncs take no attributes
+                    pass
+    return found, args, kwargs
+
+
+class Derived:
+    """A callable made from a user's function by one transform.
+
+    Subclasses say which program they need (`make`) and how they behave inside a trace (`inline`).
+
+    Args:
+        fun: the user's function, a method, a partial, or another callable of gradloom.
+        name: the transform's name.
+        argnums: the arguments to differentiate with respect to, as the user wrote them; None if
+            there are no parameters.
+        has_aux: the function returns (value, aux).
+        options: what else the subclass takes after has_aux.
+    """
+
+    stands_for_function = False  # a transform of this object is one of the user's function
+
+    def __init__(self, fun: Any, name: str, argnums: Any, has_aux: bool, *options: Any):
+        self.user, self.bound_args, self.bound_kwargs = user_function(fun)
+        functools.update_wrapper(self, fun, updated=())
+        self.name, self.argnums, self.has_aux, self.options = name, argnums, has_aux, options
+        self.selected: tuple[int | str, ...] = ()
+        if argnums is not None:
+            self.selected = self.user.parameters.check_argnums(argnums, len(self.bound_args))
+        self.single = not isinstance(argnums, (tuple, list))
+        self.key = (name, *options, self.selected, self.single)
+        self._short_cuts: dict[Any, Program] = {}
+        self._generation = self.user.generation
+
+    @property
+    def unbound(self) -> "Derived":
+        """The same transform of the function itself, to which what is bound here is passed as
+        leading arguments."""
+        if not self.bound_args and not self.bound_kwargs:
+            return self
+        argnums = self.selected[0] if self.single else self.selected
+        return derive(type(self), self.user.fun, argnums, self.has_aux, *self.options)
+
+    def __reduce__(self) -> Any:
+        return derive, (type(self), self.__wrapped__, self.argnums, self.has_aux, *self.options)  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<gradloom {self.name} of {self.user.parameters.name}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the transformed function; positional plain arrays take the shortest way."""
+        if not kwargs and insertion.block is None:
+            try:
+                program = self._short_cuts[tuple([(a.__class__, a.dtype, a.shape) for a in args])]
+            except (KeyError, AttributeError, TypeError):
+                program = None
+            if (
+                program is not None
+                and self._generation is self.user.generation
+                and not program.stale
+            ):
+                self.user.last = program
+                self.user.hits += 1
+                return program(args)
+        return self._call(args, kwargs)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Take the arguments of a call apart."""
+        if self.bound_args:
+            args = self.bound_args + args
+        if self.bound_kwargs:
+            kwargs = {**self.bound_kwargs, **kwargs}
+        return self.user.parameters.bind(args, kwargs, self.selected)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = self.bind(args, kwargs)
+        if insertion.block is not None:
+            return self.inline(call)
+        program = self.user.program(self.key, call, self.has_aux, self.make, self.check)
+        if not kwargs and not self.bound_args and not self.bound_kwargs:
+            self._remember(args, call, program)
+        return program(call.leaves)
+
+    def _remember(self, args: tuple[Any, ...], call: Call, program: "Program") -> None:
+        """Note the program under the types of the arguments, if these are plain arrays."""
+        if len(call.leaves) != len(args) or not all(part is LEAF for part in call.structure[2][2:]):
+            return
+        if self._generation is not self.user.generation:
+            self._short_cuts.clear()
+            self._generation = self.user.generation
+        if all(type(a) is np.ndarray or isinstance(a, np.number) for a in args):
+            self._short_cuts[tuple([(a.__class__, a.dtype, a.shape) for a in args])] = program
+
+    def check(self, call: Call) -> None:
+        """Raise if the arguments of `call` cannot be differentiated as asked for."""
+        parameters = self.user.parameters
+        parameters.active_leaves(
+            parameters.find(self.selected, call.structure), parameters.read(call)
+        )
+
+    def make(self, primal: "Primal") -> "Program":
+        """Derive the program from the traced function."""
+        raise NotImplementedError
+
+    def inline(self, call: Call) -> Any:
+        """Do the same to tracers, in the function that is being traced."""
+        self.check(call)
+        primal = self.user.primal(call, self.has_aux)
+        return self.make(primal).inline(call.leaves)
+
+
+def derive(cls: Any, fun: Any, argnums: Any, has_aux: bool, *options: Any) -> Any:
+    """Return `cls(fun, argnums, has_aux, *options)`: the same object for the same function and
+    options."""
+    user, args, kwargs = user_function(fun)
+    if args or kwargs or not isinstance(fun, (types.FunctionType, Derived)):
+        return cls(fun, argnums, has_aux, *options)
+    key = (cls, tuple(argnums) if isinstance(argnums, list) else argnums, has_aux, *options)
+    found = user.derived.get(key)
+    if found is None:
+        found = user.derived[key] = cls(fun, argnums, has_aux, *options)
+    return found

@@ -1,0 +1,509 @@
+"""Programs: a user's function traced for one signature, and what is derived from it, compiled or
+inlined.
+
+`Primal` is the traced function. A `Program` is a function on IR made from it (its value, a
+gradient, a Jacobian-vector product) together with how the results are built up into the user's
+containers. A program runs natively on arrays, or is inlined into the function that is being traced.
+Knows nothing of caches; transforms.py decides what is made when.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradloom.signature import Argument, Call, Leaf, Parameters, definition_location
+from gradloom.trace.capture import lift, trace_flat
+from gradloom.trace.shadow import shadow_function
+from gradloom.trace.tracer import Tracer
+from gradloom.tree import (
+    LEAF,
+    Structure,
+    builder_of,
+    count_leaves,
+    describe_type,
+    flatten,
+    unflatten,
+)
+from gradloomc.ad.transform import jvp_of, vjp_of
+from gradloomc.dialects import nd
+from gradloomc.dialects.func import body_of
+from gradloomc.ir.attributes import Dense
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.errors import DifferentiationError
+from gradloomc.ir.inline import copy_function, inline_function
+from gradloomc.ir.location import Location
+from gradloomc.ir.types import TensorType, function, tensor
+
+_TUPLE = flatten(())[1][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A leaf of a result that is no array: the value itself, the same for every run."""
+
+    value: Any
+
+
+Slot = int | Fixed  # which result of the function a leaf is, or a fixed value
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How results of a function on IR are built up into what the user gets."""
+
+    structure: Structure
+    slots: tuple[Slot, ...]
+
+    def builder(self, types: Sequence[TensorType]) -> Callable[[list[Any]], Any]:
+        """Return the compiled function from result arrays to the tree; 0-d arrays become NumPy
+        scalars."""
+        sources, constants = [], []
+        for slot in self.slots:
+            if isinstance(slot, Fixed):
+                sources.append(f"k{len(constants)}")
+                constants.append(slot.value)
+            else:
+                sources.append(f"v[{slot}]" if types[slot].shape else f"v[{slot}][()]")
+        return builder_of(self.structure, sources, constants)
+
+    def build(self, leaves: Sequence[Any]) -> Any:
+        """Build the tree from `leaves`, one per result of the function."""
+        parts = [slot.value if isinstance(slot, Fixed) else leaves[slot] for slot in self.slots]
+        return unflatten(self.structure, parts)
+
+
+def tuple_of(results: Sequence[Result]) -> Result:
+    """Return the tuple of several results."""
+    structure = (_TUPLE, None, *[result.structure for result in results])
+    return Result(structure, tuple([slot for result in results for slot in result.slots]))
+
+
+class Primal:
+    """A user's function, traced for one signature.
+
+    Attributes:
+        function: `(arrays of the dynamic leaves..., captured arrays...) -> (arrays of the
+            result...)`.
+        captured: arrays that the function found in its closure or its globals.
+        leaves: what is known of each leaf of the arguments.
+        position: from a dynamic leaf to the function's argument.
+        result: how the user's result is built up; with has_aux that of the value alone, and `aux`
+            that of the rest.
+    """
+
+    __slots__ = (
+        "arguments",
+        "aux",
+        "captured",
+        "function",
+        "leaves",
+        "parameters",
+        "position",
+        "result",
+        "structure",
+    )
+
+    def __init__(self, parameters: Parameters, call: Call, leaves: list[Leaf], has_aux: bool):
+        self.parameters, self.leaves, self.structure = parameters, leaves, call.structure
+        dynamic = [i for i, leaf in enumerate(leaves) if leaf.type is not None]
+        self.position = {leaf: position for position, leaf in enumerate(dynamic)}
+        labels = parameters.labels(call.structure)
+        fun = shadow_function(parameters.fun)
+        outputs: list[tuple[Structure, list[Slot]]] = []
+
+        def run(tracers: Sequence[Any]) -> list[Any]:
+            values = [leaf.value for leaf in leaves]
+            for i, tracer in zip(dynamic, tracers, strict=True):
+                values[i] = tracer
+            args, kwargs = unflatten(call.structure, values)
+            output = fun(*args, **kwargs)
+            if has_aux and not (isinstance(output, (tuple, list)) and len(output) == 2):
+                raise self.error(
+                    f"with has_aux, {parameters.name}() should return a pair (value, aux), not "
+                    f"{describe_type(output)}"
+                )
+            kept: list[Any] = []
+            for tree in output if has_aux else (output,):
+                parts, structure = flatten(tree)
+                outputs.append((structure, [_slot(part, kept) for part in parts]))
+            return kept
+
+        traced = trace_flat(
+            run,
+            [leaves[i].type for i in dynamic],
+            [_identifier(labels[i]) for i in dynamic],
+            parameters.name,
+        )
+        self.function: Op = traced.function
+        self.captured = list(traced.captured)
+        self.result, *aux = [Result(structure, tuple(slots)) for structure, slots in outputs]
+        self.aux: Result | None = aux[0] if aux else None
+
+    def error(
+        self, message: str, fix: str = "", location: Location | None = None
+    ) -> DifferentiationError:
+        """Return an error about the function, with its definition as a note."""
+        here = definition_location(self.parameters.fun)
+        if location is None:
+            return DifferentiationError(message, here, fix=fix)
+        note = (f"{self.parameters.name}() is defined here", here)
+        return DifferentiationError(message, location, notes=(note,), fix=fix)
+
+    @property
+    def types(self) -> list[TensorType]:
+        """The types of the function's results."""
+        return [value.type for value in body_of(self.function).terminator.operands]
+
+    def check_scalar(self, what: str) -> None:
+        """Raise unless the result is one float number.
+
+        Raises:
+            DifferentiationError: it is something else; the message shows the line that computed it.
+        """
+        name = self.parameters.name
+        if len(self.result.slots) != 1:
+            raise self.error(
+                f"{what} needs a function that returns one number, and {name}() returns "
+                f"{_describe(self.result)}",
+                "return one number; further results go into (value, aux) with has_aux=True",
+            )
+        slot = self.result.slots[0]
+        if isinstance(slot, Fixed):
+            forgot = "; is a `return` missing?" if slot.value is None else ""
+            raise self.error(
+                f"{what} needs a function that returns a float, and {name}() returns "
+                f"{slot.value!r}{forgot}"
+            )
+        value: Value = body_of(self.function).terminator.operands[slot]
+        where = value.op.location if value.op is not None else None
+        if not value.type.element.is_float:
+            raise self.error(
+                f"{what} needs a function that returns a float, and {name}() returns "
+                f"{value.type.element.dtype}",
+                "compute the result in floats",
+                where,
+            )
+        if value.type.shape:
+            raise self.error(
+                f"{what} needs a function that returns one number, and {name}() returns an array "
+                "of shape "
+                f"{value.type.shape}",
+                "return np.sum(...) or np.mean(...) of it; for all derivatives use jacobian, for a "
+                "weighted sum of "
+                "them vjp",
+                where,
+            )
+
+    def check_float_results(self, what: str) -> list[int]:
+        """Return the results of the function that make up the user's result.
+
+        Raises:
+            DifferentiationError: one of them is no array of floats.
+        """
+        types = self.types
+        for slot in self.result.slots:
+            if isinstance(slot, Fixed):
+                raise self.error(
+                    f"{what} needs arrays of floats, and {self.parameters.name}() returns "
+                    f"{slot.value!r}"
+                )
+            if not types[slot].element.is_float:
+                value: Value = body_of(self.function).terminator.operands[slot]
+                raise self.error(
+                    f"{what} needs arrays of floats, and {self.parameters.name}() returns "
+                    f"{types[slot].element.dtype}",
+                    "compute the result in floats, or return it as aux with has_aux=True",
+                    value.op.location if value.op is not None else None,
+                )
+        return [slot for slot in self.result.slots if isinstance(slot, int)]
+
+    def float_results(self) -> list[int]:
+        """Return which results of the function are floats."""
+        return [i for i, type in enumerate(self.types) if type.element.is_float]
+
+
+def _slot(part: Any, kept: list[Any]) -> Slot:
+    if isinstance(part, (Tracer, np.ndarray, float)) or (
+        isinstance(part, np.generic) and part.dtype.kind in "fiub"
+    ):
+        if isinstance(part, np.ndarray) and part.dtype.kind not in "fiub":
+            return Fixed(part)
+        kept.append(part)
+        return len(kept) - 1
+    return Fixed(part)
+
+
+def _describe(result: Result) -> str:
+    if result.structure is LEAF:
+        return "an array"
+    if not isinstance(result.structure, tuple):
+        return "None (is a `return` missing?)"
+    kind = result.structure[0].type.__name__
+    return f"a {kind} of {count_leaves(result.structure)} arrays"
+
+
+def _identifier(label: str) -> str:
+    """Return a label such as `params['w'][0]` as a name for printed values: `params_w_0`."""
+    word = "".join(letter if letter.isalnum() and letter.isascii() else " " for letter in label)
+    return "_".join(word.split()) or "arg"
+
+
+class Program:
+    """A function on IR with what it takes besides the call's arrays and how its results are built
+    up.
+
+    It takes the arrays of the dynamic leaves, the captured arrays, and then seeds (tangents or
+    cotangents).
+    """
+
+    __slots__ = (
+        "_captured",
+        "_conversions",
+        "_finish",
+        "_picks",
+        "_shapes",
+        "executable",
+        "function",
+        "primal",
+        "result",
+    )
+
+    def __init__(self, primal: Primal, function: Op, result: Result):
+        self.primal = primal
+        self.function, self.result = _prune(function, result)
+        self.executable: Any = None
+
+    @property
+    def types(self) -> list[TensorType]:
+        """The types of the function's results."""
+        return [value.type for value in body_of(self.function).terminator.operands]
+
+    # --- natively ---------------------------------------------------------------------------------
+
+    def compile(self) -> "Program":
+        """Make native code; afterwards the program can be called."""
+        from gradloom.exec.executable import Executable
+
+        leaves, position = self.primal.leaves, self.primal.position
+        self._picks = None if len(position) == len(leaves) else list(position)
+        self._conversions = [
+            (position[i], leaf.type.element.dtype)
+            for i, leaf in enumerate(leaves)
+            if leaf.type is not None and leaf.convert
+        ]
+        self._captured = self.primal.captured
+        self._shapes = [(array, array.shape) for array in self._captured]
+        self._finish = self.result.builder(self.types)
+        # The executable cleans its function in place, and more may be derived from the primal's.
+        self.executable = Executable(copy_function(self.function))
+        return self
+
+    def gather(self, leaves: Sequence[Any]) -> list[Any]:
+        """Return the arrays that the function takes, without seeds."""
+        arrays = [*leaves] if self._picks is None else [leaves[i] for i in self._picks]
+        for i, dtype in self._conversions:
+            arrays[i] = np.asarray(arrays[i], dtype)
+        if self._captured:
+            arrays += self._captured
+        return arrays
+
+    def __call__(self, leaves: Sequence[Any], seeds: Sequence[Any] = ()) -> Any:
+        """Run on the leaves of a call."""
+        arrays = self.gather(leaves)
+        if seeds:
+            arrays += seeds
+        return self._finish(self.executable.run(arrays))
+
+    def run(self, arrays: Sequence[Any]) -> Any:
+        """Run on all arrays that the function takes."""
+        return self._finish(self.executable.run(arrays))
+
+    @property
+    def stale(self) -> bool:
+        """A captured array has another shape than when the function was traced."""
+        return any(array.shape != shape for array, shape in self._shapes)
+
+    # --- inside a trace ---------------------------------------------------------------------------
+
+    def inline(self, leaves: Sequence[Any], seeds: Sequence[Any] = ()) -> Any:
+        """Copy the function into the one being traced, on the leaves of a call; return the tree of
+        tracers."""
+        arrays = [leaves[i] for i in self.primal.position] + self.primal.captured
+        return self.inline_arrays([*arrays, *seeds])
+
+    def inline_arrays(self, arrays: Sequence[Any]) -> Any:
+        """Copy the function into the one being traced, on all arrays and tracers that it takes."""
+        values = self.inline_values([lift(array) for array in arrays])
+        return self.result.build([Tracer(value) for value in values])
+
+    def inline_values(self, operands: Sequence[Value]) -> list[Value]:
+        """Copy the function into the one being traced; return the values of its results."""
+        return inline_function(self.function, operands)
+
+
+def _prune(function: Op, result: Result) -> tuple[Op, Result]:
+    """Leave only those results that are used, once each."""
+    used = sorted({slot for slot in result.slots if isinstance(slot, int)})
+    count = len(body_of(function).terminator.operands)
+    if used == list(range(count)):
+        return function, result
+    number = {slot: i for i, slot in enumerate(used)}
+    slots = tuple([slot if isinstance(slot, Fixed) else number[slot] for slot in result.slots])
+    return keep_results(function, used), Result(result.structure, slots)
+
+
+def keep_results(original: Op, positions: Sequence[int]) -> Op:
+    """Return a copy of a function that returns only the results at `positions`."""
+    copy = copy_function(original)
+    end = body_of(copy).terminator
+    end.set_operands([end.operands[i] for i in positions])
+    types = original.attributes["function_type"]
+    copy.attributes["function_type"] = function(
+        types.inputs, tuple([types.results[i] for i in positions])
+    )
+    return copy
+
+
+# --- programs derived from a primal ---------------------------------------------------------------
+
+
+def value_program(primal: Primal) -> Program:
+    """Return the program of the function itself."""
+    return Program(primal, primal.function, with_aux(primal, primal.result))
+
+
+def with_aux(primal: Primal, result: Result) -> Result:
+    """Return the pair (result, aux) if the function has aux."""
+    return result if primal.aux is None else tuple_of((result, primal.aux))
+
+
+def gradient_program(
+    primal: Primal, arguments: Sequence[Argument], single: bool, with_value: bool, what: str
+) -> Program:
+    """Return the gradient of a scalar function with respect to `arguments`, in their structure.
+
+    The result is the gradient (a tuple of them unless `single`), with the value as (value,
+    gradient), with aux as jax has it: ((value, aux), gradient) and (gradient, aux).
+    """
+    active = primal.parameters.active_leaves(arguments, primal.leaves)
+    primal.check_scalar(what)
+    derived = vjp_of(primal.function, [primal.position[i] for i in active], unit_seed=True)
+    first = len(primal.types)
+    gradients = [like_argument(argument, active, first) for argument in arguments]
+    gradient = gradients[0] if single else tuple_of(gradients)
+    if with_value:
+        return Program(primal, derived, tuple_of((with_aux(primal, primal.result), gradient)))
+    return Program(primal, derived, with_aux(primal, gradient))
+
+
+def like_argument(argument: Argument, active: Sequence[int], first: int) -> Result:
+    """Return a result in the structure of an argument: one slot per active leaf from `first` on,
+    None elsewhere."""
+    number = {leaf: first + k for k, leaf in enumerate(active)}
+    slots = [number.get(i, Fixed(None)) for i in argument.leaves]
+    return Result(argument.structure, tuple(slots))
+
+
+def pushforward_program(primal: Primal, active: Sequence[int], with_value: bool) -> Program:
+    """Return (arrays, tangents of the active leaves) -> the result's tangent, with the value
+    (value, tangent).
+
+    With aux, (tangent, aux) or (value, tangent, aux). A result that is no float has the tangent
+    None.
+    """
+    derived = jvp_of(primal.function, [primal.position[i] for i in active])
+    types = primal.types
+    tangent_of = {slot: len(types) + k for k, slot in enumerate(primal.float_results())}
+    slots: list[Slot] = []
+    for slot in primal.result.slots:
+        slots.append(tangent_of.get(slot, Fixed(None)) if isinstance(slot, int) else Fixed(None))
+    parts = [Result(primal.result.structure, tuple(slots))]
+    if with_value:
+        parts.insert(0, primal.result)
+    if primal.aux is not None:
+        parts.append(primal.aux)
+    return Program(primal, derived, parts[0] if len(parts) == 1 else tuple_of(parts))
+
+
+def aux_program(primal: Primal) -> Program:
+    """Return the program of the aux alone."""
+    assert primal.aux is not None
+    return Program(primal, primal.function, primal.aux)
+
+
+def _flat(slots: Sequence[int]) -> Result:
+    return Result((_TUPLE, None, *[LEAF] * len(slots)), tuple(slots))
+
+
+def pushforward_flat_program(
+    primal: Primal, active: Sequence[int], outputs: Sequence[int]
+) -> Program:
+    """Return (arrays, tangents of the active leaves) -> the tangents of the given float results."""
+    derived = jvp_of(primal.function, [primal.position[i] for i in active])
+    tangent_of = {slot: len(primal.types) + k for k, slot in enumerate(primal.float_results())}
+    return Program(primal, derived, _flat([tangent_of[slot] for slot in outputs]))
+
+
+def pullback_flat_program(primal: Primal, active: Sequence[int], outputs: Sequence[int]) -> Program:
+    """Return (arrays, cotangents of the given float results) -> the cotangents of the active
+    leaves."""
+    derived = vjp_of(keep_results(primal.function, outputs), [primal.position[i] for i in active])
+    return Program(primal, derived, _flat(range(len(outputs), len(outputs) + len(active))))
+
+
+def inline_products(
+    program: Program, leaves: Sequence[Any], sources: Sequence[TensorType]
+) -> list[list[Any]]:
+    """Inline a flat program once per basis vector of its seeds.
+
+    Returns for each source and each result of the program the products, stacked along a new first
+    axis.
+    """
+    arrays = [leaves[i] for i in program.primal.position] + program.primal.captured
+    operands = [lift(array) for array in arrays]
+    seeds = [nd.splat(0, source) for source in sources]
+    found = []
+    for k, source in enumerate(sources):
+        products = [
+            program.inline_values(
+                [*operands, *seeds[:k], _basis_vector(source, i), *seeds[k + 1 :]]
+            )
+            for i in range(source.size)
+        ]
+        found.append(
+            [_stack([row[r] for row in products], type) for r, type in enumerate(program.types)]
+        )
+    return found
+
+
+def _basis_vector(type: TensorType, i: int) -> Value:
+    vector = np.zeros(type.size, type.element.dtype)
+    vector[i] = 1
+    return nd.constant(value=Dense(type, vector.reshape(type.shape)))
+
+
+def _stack(values: Sequence[Value], type: TensorType) -> Any:
+    if not values:
+        return Tracer(nd.splat(0, tensor((0, *type.shape), type.element)))
+    rows = [nd.reshape(value, shape=(1, *type.shape)) for value in values]
+    return Tracer(rows[0] if len(rows) == 1 else nd.concatenate(*rows, axis=0))
+
+
+def stop_tracer(leaf: Any) -> Any:
+    """Return a tracer through which no derivative passes; anything else as it is."""
+    return Tracer(nd.stop_gradient(lift(leaf))) if isinstance(leaf, Tracer) else leaf
+
+
+def pullback_program(
+    primal: Primal, active: Sequence[int], arguments: Sequence[Argument]
+) -> Program:
+    """Return (arrays, cotangents of the float leaves of the result) -> a tuple with the cotangent
+    of each argument."""
+    known = set(primal.float_results())
+    floats = [slot for slot in primal.result.slots if isinstance(slot, int) and slot in known]
+    value_only = keep_results(primal.function, floats)
+    derived = vjp_of(value_only, [primal.position[i] for i in active])
+    parts = [like_argument(argument, active, len(floats)) for argument in arguments]
+    return Program(primal, derived, tuple_of(parts))

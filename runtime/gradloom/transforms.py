@@ -1,0 +1,393 @@
+"""The free functions: grad, value_and_grad, vjp, jvp, linearize, hvp, stop_gradient, with jax's
+signatures.
+
+On arrays each traces the function once for a signature, derives a program on IR and runs it
+natively. Inside a trace it derives the same function on IR and inlines it, so they nest to any
+depth and nothing is ever differentiated in Python. Jacobians and Hessians stand in jacobians.py.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradloom.function import Derived, UserFunction, derive, user_function
+from gradloom.signature import Argnums, Argument, Call, Leaf, caller_location
+from gradloom.tree import flatten, flatten_like, leaf_paths, unflatten
+from gradloomc.ir.builder import insertion
+from gradloomc.ir.errors import (
+    DifferentiationError,
+    DTypeError,
+    GradloomError,
+    ShapeError,
+    TracerError,
+)
+
+if TYPE_CHECKING:
+    from gradloom.program import Primal, Program
+
+ABSENT = object()  # a tangent or cotangent that the user left out: zero
+
+
+class Gradient(Derived):
+    """The gradient of a scalar function, with or without its value."""
+
+    def __init__(self, fun: Any, argnums: Any, has_aux: bool, with_value: bool):
+        self.with_value = with_value
+        super().__init__(
+            fun, "value_and_grad" if with_value else "grad", argnums, has_aux, with_value
+        )
+
+    def make(self, primal: "Primal") -> "Program":
+        from gradloom.program import gradient_program
+
+        arguments = primal.parameters.find(self.selected, primal.structure)
+        return gradient_program(primal, arguments, self.single, self.with_value, self.name)
+
+
+def grad(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return a function that computes the gradient of `fun`, a function that returns one float.
+
+    Args:
+        fun: the function, written in NumPy. Its arguments may be nested containers of arrays.
+        argnums: the position or name of the argument to differentiate with respect to, or a tuple
+            of them.
+        has_aux: `fun` returns (value, aux); then the gradient function returns (gradient, aux).
+
+    Returns:
+        A function of the same arguments. The gradient has the structure, shapes and dtypes of the
+        argument; for a tuple of argnums it is a tuple. Leaves that have no derivative (strings,
+        None, settings of a dataclass) are None.
+
+    Raises:
+        DifferentiationError: the result is not one float, an argument holds integers, or an op has
+            no derivative.
+    """
+    return derive(Gradient, fun, argnums, has_aux, False)
+
+
+def value_and_grad(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return a function that computes (value, gradient) in one native call; see `grad`.
+
+    With `has_aux` it returns ((value, aux), gradient).
+    """
+    return derive(Gradient, fun, argnums, has_aux, True)
+
+
+# --- forward and reverse products -----------------------------------------------------------------
+
+
+class Point:
+    """A function at a point: the call taken apart, and one argument per primal."""
+
+    def __init__(self, fun: Any, primals: Any, has_aux: bool, what: str):
+        if not isinstance(primals, (tuple, list)):
+            raise TypeError(
+                f"{what}: primals should be a tuple of arguments, not {type(primals).__name__}"
+            )
+        self.user: UserFunction
+        self.user, prefix, keywords = user_function(fun)
+        self.what, self.has_aux = what, has_aux
+        parameters = self.user.parameters
+        self.call: Call = parameters.bind((*prefix, *primals), keywords)
+        positions = range(len(prefix), len(prefix) + len(primals))
+        self.arguments: list[Argument] = parameters.find(positions, self.call.structure)
+        self.leaves: list[Leaf] = parameters.read(self.call)
+
+    @cached_property
+    def primal(self) -> "Primal":
+        """The traced function."""
+        return self.user.primal(self.call, self.has_aux)
+
+    def floats(self) -> list[int]:
+        """Return the leaves of the primals that have tangents."""
+        return [
+            i for argument in self.arguments for i in argument.leaves if self.leaves[i].is_float
+        ]
+
+    def tangents(self, tangents: Any, what: str = "tangents") -> dict[int, Any]:
+        """Return the given tangents by leaf; None stands for zero, at any level.
+
+        Raises:
+            ShapeError, DTypeError, DifferentiationError: a tangent does not fit its primal.
+        """
+        if not isinstance(tangents, (tuple, list)):
+            raise TypeError(
+                f"{self.what}: {what} should be a tuple, one per primal, not "
+                f"{type(tangents).__name__}"
+            )
+        if len(tangents) != len(self.arguments):
+            raise ShapeError(
+                f"{self.what}: expected one of {what} for each of the {len(self.arguments)} "
+                f"primals, got {len(tangents)}",
+                caller_location(),
+                fix="give None for a primal that does not move",
+            )
+        seeds: dict[int, Any] = {}
+        for k, (argument, tree) in enumerate(zip(self.arguments, tangents, strict=True)):
+            label = f"{what}[{k}]"
+            parts = self._located(
+                lambda a=argument, t=tree, n=label: flatten_like(a.structure, t, n, absent=ABSENT)
+            )
+            paths = leaf_paths(argument.structure, label)
+            names = leaf_paths(argument.structure, argument.label)
+            for i, part, path, name in zip(argument.leaves, parts, paths, names, strict=True):
+                if part is ABSENT:
+                    continue
+                if not self.leaves[i].is_float:
+                    raise self.user.parameters.not_differentiable(name, self.leaves[i])
+                seeds[i] = self._located(
+                    lambda i=i, x=part, n=path: as_seed(x, self.leaves[i].type, n)
+                )
+        return seeds
+
+    def cotangents(self, tree: Any) -> list[Any]:
+        """Return the cotangents of the float leaves of the result."""
+        result, types = self.primal.result, self.primal.types
+        what = "the cotangent"
+        parts = self._located(lambda: flatten_like(result.structure, tree, what, absent=ABSENT))
+        seeds = []
+        for slot, part, path in zip(
+            result.slots, parts, leaf_paths(result.structure, what), strict=True
+        ):
+            type = types[slot] if isinstance(slot, int) else None
+            if type is None or not type.element.is_float:
+                if part is not ABSENT:
+                    raise self._error(
+                        DTypeError(f"{path} belongs to a result that is no float; give None for it")
+                    )
+            elif part is ABSENT:
+                seeds.append(np.zeros(type.shape, type.element.dtype))
+            else:
+                seeds.append(self._located(lambda x=part, t=type, n=path: as_seed(x, t, n)))
+        return seeds
+
+    def _located(self, check: Callable[[], Any]) -> Any:
+        try:
+            return check()
+        except GradloomError as error:
+            raise self._error(error) from None
+
+    def _error(self, error: GradloomError) -> GradloomError:
+        return type(error)(
+            f"{self.what}: {error.message}", caller_location(), error.notes, error.fix
+        )
+
+    def pushforward(self, active: Sequence[int], with_value: bool) -> "Program":
+        """Return the program from tangents of the active leaves to the result's tangent (compiled
+        unless in a trace)."""
+        from gradloom.program import pushforward_program
+
+        def make(primal: "Primal") -> "Program":
+            return pushforward_program(primal, active, with_value)
+
+        return self._program(("jvp", tuple(active), with_value), make)
+
+    def pullback(self, active: Sequence[int]) -> "Program":
+        """Return the program from cotangents of the result to those of the primals."""
+        from gradloom.program import pullback_program
+
+        def make(primal: "Primal") -> "Program":
+            return pullback_program(primal, active, self.arguments)
+
+        return self._program(("vjp", tuple(active), len(self.arguments)), make)
+
+    def value(self) -> "Program":
+        """Return the program of the function itself."""
+        from gradloom.program import value_program
+
+        return self._program(("value",), value_program)
+
+    def _program(self, key: tuple[Any, ...], make: "Callable[[Primal], Program]") -> "Program":
+        if insertion.block is not None:
+            return make(self.primal)
+        return self.user.program(key, self.call, self.has_aux, make)
+
+
+def as_seed(x: Any, type: Any, what: str) -> Any:
+    """Return a tangent or cotangent as an array of `type` (a tracer as it is).
+
+    Raises:
+        ShapeError, DTypeError: it has another shape or dtype. Python numbers take the dtype.
+    """
+    element = type.element.dtype
+    if x.__class__ in (float, int):
+        x = np.asarray(x, element)
+    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+    if shape is None or dtype is None:
+        raise DTypeError(f"{what} should be an array of {element}, not {x.__class__.__name__}")
+    if tuple(shape) != type.shape:
+        raise ShapeError(f"{what} should have shape {type.shape}, not {tuple(shape)}")
+    if dtype != element:
+        raise DTypeError(
+            f"{what} should have dtype {element}, not {dtype}",
+            fix=f"convert it with .astype(np.{element})",
+        )
+    return np.asarray(x, element) if isinstance(x, (np.ndarray, np.generic)) else x
+
+
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]:
+    """Return (result, tangent): the value of `fun` at `primals` and its derivative in the direction
+    `tangents`.
+
+    Args:
+        fun: the function.
+        primals: its positional arguments.
+        tangents: one per primal, of the same structure, shapes and dtypes; None, at any level,
+            stands for zero.
+        has_aux: `fun` returns (result, aux); then (result, tangent, aux) is returned.
+
+    Raises:
+        ShapeError, DTypeError, DifferentiationError: a tangent does not fit its primal, or an op
+        has no derivative.
+    """
+    point = Point(fun, primals, has_aux, "jvp")
+    seeds = point.tangents(tangents)
+    program = point.pushforward(list(seeds), with_value=True)
+    if insertion.block is not None:
+        return program.inline(point.call.leaves, list(seeds.values()))
+    return program(point.call.leaves, list(seeds.values()))
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """Return (result, vjp_fun): the value of `fun` at `primals` and the function that pulls
+    cotangents back to them.
+
+    `vjp_fun(cotangent)` takes the structure of the result (None stands for zero) and returns a
+    tuple with one entry per primal; leaves that are no floats have None. It computes the forward
+    part again, fused with the backward one; the primals are copied here, so that writing into them
+    in between changes nothing. With `has_aux` the triple (result, vjp_fun, aux).
+    """
+    point = Point(fun, primals, has_aux, "vjp")
+    return _with_map(point, Pullback(point))
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """Return (result, jvp_fun): the value of `fun` at `primals` and its derivative there as a
+    linear function.
+
+    `jvp_fun(*tangents)` takes one tangent per primal (None stands for zero) and returns the
+    result's tangent. The primals are copied here. With `has_aux` the triple (result, jvp_fun, aux).
+    """
+    point = Point(fun, primals, has_aux, "linearize")
+    return _with_map(point, Pushforward(point))
+
+
+def _with_map(point: Point, linear: "LinearMap") -> tuple[Any, ...]:
+    value = linear.evaluate(point.value())
+    if point.has_aux:
+        return value[0], linear, value[1]
+    return value, linear
+
+
+class LinearMap:
+    """A derivative at a point, with the arrays that it needs."""
+
+    def __init__(self, point: Point):
+        self.point = point
+        self.active = point.floats()
+        self.nested = insertion.block is not None
+        self.arrays: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"<gradloom {self.point.what} of {self.point.user.parameters.name} at a point>"
+
+    def evaluate(self, program: "Program") -> Any:
+        """Run the function itself; keep copies of its arrays."""
+        if self.nested:
+            return program.inline(self.point.call.leaves)
+        self.arrays = [np.array(array) for array in program.gather(self.point.call.leaves)]
+        return program.run(self.arrays)
+
+    def apply(self, program: "Program", seeds: Sequence[Any]) -> Any:
+        """Run the program of the map on seeds."""
+        if insertion.block is None:
+            if self.nested:
+                raise TracerError(
+                    f"this function of {self.point.what} belongs to a trace that is finished",
+                    caller_location(),
+                    fix=f"call it in the function in which {self.point.what} was called",
+                )
+            return program.run([*self.arrays, *seeds])
+        if self.nested:
+            return program.inline(self.point.call.leaves, seeds)
+        return program.inline_arrays([*self.arrays, *seeds])
+
+
+class Pullback(LinearMap):
+    """From a cotangent of the result to cotangents of the primals."""
+
+    def __call__(self, cotangent: Any) -> Any:
+        seeds = self.point.cotangents(cotangent)
+        return self.apply(self.point.pullback(self.active), seeds)
+
+
+class Pushforward(LinearMap):
+    """From tangents of the primals to the tangent of the result."""
+
+    def __call__(self, *tangents: Any) -> Any:
+        given = self.point.tangents(tangents)
+        types = {i: self.point.leaves[i].type for i in self.active}
+        seeds = [
+            given[i] if i in given else np.zeros(type.shape, type.element.dtype)  # type: ignore[union-attr]
+            for i, type in types.items()
+        ]
+        found = self.apply(self.point.pushforward(self.active, with_value=False), seeds)
+        return found[0] if self.point.has_aux else found
+
+
+def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """Return the product of the Hessian of a scalar function with a vector, forward over reverse.
+
+    Args:
+        fun: a function that returns one float.
+        primals: its positional arguments.
+        tangents: the vector, one part per primal; None for a primal that is not differentiated.
+
+    Returns:
+        The product, like the primal if there is one primal, else a tuple like the primals, with
+        None where the tangent is None.
+
+    Raises:
+        ShapeError, DTypeError, DifferentiationError: as for `grad` and `jvp`.
+    """
+    return hessian_product(fun, primals, tangents, False)
+
+
+def hessian_product(fun: Any, primals: Any, tangents: Any, has_aux: bool) -> Any:
+    """Return `hvp` of a function that may return (value, aux); the aux is left out."""
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TypeError("hvp: primals and tangents should be tuples, one entry per argument")
+    moving = tuple([k for k, tangent in enumerate(tangents) if tangent is not None])
+    if not moving:
+        raise DifferentiationError(
+            "hvp: every tangent is None, so there is nothing to differentiate", caller_location()
+        )
+    gradient = derive(Gradient, fun, moving, has_aux, False)
+    point = Point(gradient, primals, has_aux, "hvp")
+    seeds = point.tangents(tangents)
+    program = point.pushforward(list(seeds), with_value=False)
+    run = program if insertion.block is None else program.inline
+    found = run(point.call.leaves, list(seeds.values()))
+    products = dict(zip(moving, found[0] if has_aux else found, strict=True))
+    if len(primals) == 1:
+        return products[0]
+    return tuple([products.get(k) for k in range(len(primals))])
+
+
+def stop_gradient(x: Any) -> Any:
+    """Return `x` as a constant: it keeps its value, and derivatives do not pass. Containers are
+    taken leaf by leaf."""
+    if insertion.block is None:
+        return x
+    from gradloom.program import stop_tracer
+
+    leaves, structure = flatten(x)
+    return unflatten(structure, [stop_tracer(leaf) for leaf in leaves])
