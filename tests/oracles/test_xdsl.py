@@ -93,7 +93,7 @@ def test_every_nd_op(name: str) -> None:
     _agrees(parse_module((FILECHECK / "nd" / f"{name}.mlir").read_text(encoding="utf-8")))
 
 
-PROGRAM = """
+ELEMENTWISE = """
 func.func @loss(%w: tensor<16xf64>, %y: tensor<16xf64>) -> tensor<f64> {
   %0 = nd.sub %w, %y : tensor<16xf64>
   %1 = nd.tanh %0 : tensor<16xf64>
@@ -104,6 +104,19 @@ func.func @loss(%w: tensor<16xf64>, %y: tensor<16xf64>) -> tensor<f64> {
 """
 
 
+PRODUCT = """
+func.func @loss(%w: tensor<16xf64>, %x: tensor<8x16xf64>, %y: tensor<8xf64>) -> tensor<f64> {
+  %0 = nd.dot %x, %w {x_batch = array<i64>, x_contract = array<i64: 1>, y_batch = array<i64>,
+    y_contract = array<i64: 0>} : (tensor<8x16xf64>, tensor<16xf64>) -> tensor<8xf64>
+  %1 = nd.sub %0, %y : tensor<8xf64>
+  %2 = nd.tanh %1 : tensor<8xf64>
+  %3 = nd.reduce_max %2 {axes = array<i64: 0>} : (tensor<8xf64>) -> tensor<f64>
+  func.return %3 : tensor<f64>
+}
+"""
+
+
+@pytest.mark.parametrize("program", [ELEMENTWISE, PRODUCT], ids=["elementwise", "product"])
 @pytest.mark.parametrize(
     "pipeline",
     [
@@ -115,9 +128,9 @@ func.func @loss(%w: tensor<16xf64>, %y: tensor<16xf64>) -> tensor<f64> {
         "adjoint,canonicalize,cse,dce,fuse,to-loops",
     ],
 )
-def test_every_level(pipeline: str) -> None:
+def test_every_level(pipeline: str, program: str) -> None:
     load_dialects()
-    module = parse_module(PROGRAM)
+    module = parse_module(program)
     Pipeline.parse(pipeline).run(module, verify_each=True)
     for op in module.walk():
         op.location = UNKNOWN
