@@ -56,7 +56,7 @@ def minimax(
             right[row] = weights[i] * values[i]
         solution = list(mp.lu_solve(matrix, right))[:-1]
         errors = [
-            w * (v - x**first * mp.polyval(solution[::-1], x))
+            w * (v - x**first * mp.polyval(solution, x, asc=True))
             for x, v, w in zip(grid, values, weights, strict=True)
         ]
         largest = max(abs(e) for e in errors)
@@ -92,14 +92,22 @@ def fit(spec: Polynomial, dtype: str) -> tuple[list[float], mp.mpf]:
     fixed: list[float] = []
     for first in range(min(3, degree) if low == 0 and spec.weight(low) == 0 else 0):
         solution, _ = minimax(
-            lambda x: spec.function(x) - mp.polyval(fixed[::-1], x), spec.weight, first, degree,
-            low, high,
+            lambda x: spec.function(x) - mp.polyval(fixed, x, asc=True),
+            spec.weight,
+            first,
+            degree,
+            low,
+            high,
         )
         fixed.append(rounded(solution[0], dtype))
     first = len(fixed)
     solution, error = minimax(
-        lambda x: spec.function(x) - mp.polyval(fixed[::-1], x), spec.weight, first, degree,
-        low, high,
+        lambda x: spec.function(x) - mp.polyval(fixed, x, asc=True),
+        spec.weight,
+        first,
+        degree,
+        low,
+        high,
     )
     return fixed + [rounded(c, dtype) for c in solution], error
 
@@ -128,91 +136,175 @@ LOG_S2 = ((SQRT(2) - 1) / (SQRT(2) + 1)) ** 2 * mp.mpf("1.0002")
 
 POLYNOMIALS = [
     Polynomial(
-        "sinh", "(sinh(r)/r - 1)/r^2 by r^2, |r| <= ln(2)/2",
-        series(lambda z: (mp.sinh(SQRT(z)) / SQRT(z) - 1) / z, ONE / 6), lambda z: z,
-        0, HALF_LN2**2, 4, 1,
+        "sinh",
+        "(sinh(r)/r - 1)/r^2 by r^2, |r| <= ln(2)/2",
+        series(lambda z: (mp.sinh(SQRT(z)) / SQRT(z) - 1) / z, ONE / 6),
+        lambda z: z,
+        0,
+        HALF_LN2**2,
+        4,
+        1,
     ),
     Polynomial(
-        "cosh", "(cosh(r) - 1)/r^2 by r^2, |r| <= ln(2)/2",
-        series(lambda z: (mp.cosh(SQRT(z)) - 1) / z, ONE / 2), lambda z: z,
-        0, HALF_LN2**2, 4, 2,
+        "cosh",
+        "(cosh(r) - 1)/r^2 by r^2, |r| <= ln(2)/2",
+        series(lambda z: (mp.cosh(SQRT(z)) - 1) / z, ONE / 2),
+        lambda z: z,
+        0,
+        HALF_LN2**2,
+        4,
+        2,
     ),
     Polynomial(
-        "exp2", "(2^r - 1)/r by r, |r| <= 1/2",
-        series(lambda r: mp.expm1(r * mp.log(2)) / r, mp.log(2)), abs,
-        -0.5005, 0.5005, 10, 5,
+        "exp2",
+        "(2^r - 1)/r by r, |r| <= 1/2",
+        series(lambda r: mp.expm1(r * mp.log(2)) / r, mp.log(2)),
+        abs,
+        -0.5005,
+        0.5005,
+        10,
+        5,
     ),
     Polynomial(
-        "log_s", "(2 atanh(s)/s - 2)/s^2 by s^2, |s| <= 0.2",
-        series(lambda z: (2 * mp.atanh(SQRT(z)) / SQRT(z) - 2) / z, mp.mpf(2) / 3), lambda z: z,
-        0, mp.mpf("0.0402"), 6, 3,
+        "log_s",
+        "(2 atanh(s)/s - 2)/s^2 by s^2, |s| <= 0.2",
+        series(lambda z: (2 * mp.atanh(SQRT(z)) / SQRT(z) - 2) / z, mp.mpf(2) / 3),
+        lambda z: z,
+        0,
+        mp.mpf("0.0402"),
+        6,
+        3,
     ),
     Polynomial(
-        "log_f", "(log(1+f) - f + f^2/2)/f^3 by f, 1+f in [sqrt(1/2), sqrt(2)]",
-        series(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, ONE / 3), lambda f: f**2,
-        *LOG_F, None, 7,
+        "log_f",
+        "(log(1+f) - f + f^2/2)/f^3 by f, 1+f in [sqrt(1/2), sqrt(2)]",
+        series(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, ONE / 3),
+        lambda f: f**2,
+        *LOG_F,
+        None,
+        7,
     ),
     Polynomial(
-        "log_double", "((2 atanh(s)/s - 2)/s^2 - 2/3)/s^2 by s^2, |s| <= 0.1716",
-        lambda z: ((2 * mp.atanh(SQRT(z)) / SQRT(z) - 2) / z - mp.mpf(2) / 3) / z
-        if z > mp.mpf("1e-10") else mp.mpf(2) / 5 + z * 2 / 7, lambda z: z * z,
-        0, LOG_S2, 6, None,
+        "log_double",
+        "((2 atanh(s)/s - 2)/s^2 - 2/3)/s^2 by s^2, |s| <= 0.1716",
+        lambda z: (
+            ((2 * mp.atanh(SQRT(z)) / SQRT(z) - 2) / z - mp.mpf(2) / 3) / z
+            if z > mp.mpf("1e-10")
+            else mp.mpf(2) / 5 + z * 2 / 7
+        ),
+        lambda z: z * z,
+        0,
+        LOG_S2,
+        6,
+        None,
     ),
     Polynomial(
-        "sin", "(sin(r)/r - 1)/r^2 by r^2, |r| <= pi/4",
-        series(lambda z: (mp.sin(SQRT(z)) / SQRT(z) - 1) / z, -ONE / 6), lambda z: z,
-        0, QUARTER_PI**2, 5, 2, (mp.pi / 4 * mp.mpf("1.01")) ** 2,
+        "sin",
+        "(sin(r)/r - 1)/r^2 by r^2, |r| <= pi/4",
+        series(lambda z: (mp.sin(SQRT(z)) / SQRT(z) - 1) / z, -ONE / 6),
+        lambda z: z,
+        0,
+        QUARTER_PI**2,
+        5,
+        2,
+        (mp.pi / 4 * mp.mpf("1.01")) ** 2,
     ),
     Polynomial(
-        "cos", "(cos(r) - 1 + r^2/2)/r^4 by r^2, |r| <= pi/4",
-        lambda z: (mp.cos(SQRT(z)) - 1 + z / 2) / z**2 if z > mp.mpf("1e-10")
-        else ONE / 24 - z / 720, lambda z: z**2,
-        0, QUARTER_PI**2, 5, 2, (mp.pi / 4 * mp.mpf("1.01")) ** 2,
+        "cos",
+        "(cos(r) - 1 + r^2/2)/r^4 by r^2, |r| <= pi/4",
+        lambda z: (
+            (mp.cos(SQRT(z)) - 1 + z / 2) / z**2 if z > mp.mpf("1e-10") else ONE / 24 - z / 720
+        ),
+        lambda z: z**2,
+        0,
+        QUARTER_PI**2,
+        5,
+        2,
+        (mp.pi / 4 * mp.mpf("1.01")) ** 2,
     ),
     Polynomial(
-        "asin", "(asin(x)/x - 1)/x^2 by x^2, |x| <= 1/2",
-        series(lambda z: (mp.asin(SQRT(z)) / SQRT(z) - 1) / z, ONE / 6), lambda z: z,
-        0, 0.25, 11, 4,
+        "asin",
+        "(asin(x)/x - 1)/x^2 by x^2, |x| <= 1/2",
+        series(lambda z: (mp.asin(SQRT(z)) / SQRT(z) - 1) / z, ONE / 6),
+        lambda z: z,
+        0,
+        0.25,
+        11,
+        4,
     ),
     Polynomial(
-        "atan", "(atan(x)/x - 1)/x^2 by x^2, |x| <= 1",
-        series(lambda z: (mp.atan(SQRT(z)) / SQRT(z) - 1) / z, -ONE / 3), lambda z: z,
-        0, 1, 19, 8,
+        "atan",
+        "(atan(x)/x - 1)/x^2 by x^2, |x| <= 1",
+        series(lambda z: (mp.atan(SQRT(z)) / SQRT(z) - 1) / z, -ONE / 3),
+        lambda z: z,
+        0,
+        1,
+        19,
+        8,
     ),
     Polynomial(
-        "erf", "erf(x)/x - 1 by x^2, |x| <= 1",
-        series(lambda z: mp.erf(SQRT(z)) / SQRT(z) - 1, 2 / mp.sqrt(mp.pi) - 1), lambda z: ONE,
-        0, 1, 11, 6,
+        "erf",
+        "erf(x)/x - 1 by x^2, |x| <= 1",
+        series(lambda z: mp.erf(SQRT(z)) / SQRT(z) - 1, 2 / mp.sqrt(mp.pi) - 1),
+        lambda z: ONE,
+        0,
+        1,
+        11,
+        6,
     ),
     Polynomial(
-        "erf_tail", "exp(x^2) erfc(x) by 1/(x + 2), 1 <= x <= 6",
+        "erf_tail",
+        "exp(x^2) erfc(x) by 1/(x + 2), 1 <= x <= 6",
         lambda t: mp.exp((1 / t - 2) ** 2) * mp.erfc(1 / t - 2),
         lambda t: mp.exp(-((1 / t - 2) ** 2)),
-        ONE / 8, ONE / 3, 11, None,
+        ONE / 8,
+        ONE / 3,
+        11,
+        None,
     ),
     Polynomial(
-        "erf_tail_direct", "exp(x^2) erfc(x) by x, 1 <= x <= 4",
-        lambda x: mp.exp(x * x) * mp.erfc(x), lambda x: mp.exp(-x * x),
-        1, 4, None, 7,
+        "erf_tail_direct",
+        "exp(x^2) erfc(x) by x, 1 <= x <= 4",
+        lambda x: mp.exp(x * x) * mp.erfc(x),
+        lambda x: mp.exp(-x * x),
+        1,
+        4,
+        None,
+        7,
     ),
     Polynomial(
-        "erfc", "(1 + 2x) exp(x^2) erfc(x) by (x - 4)/(x + 4), 0 <= x <= 28 (f32: 10.5)",
-        lambda t: scaled_erfcx(from_mapped(t)), lambda t: 1 / scaled_erfcx(from_mapped(t)),
-        -1, mp.mpf(24) / 32, 22, 11, mp.mpf("6.5") / mp.mpf("14.5"),
+        "erfc",
+        "(1 + 2x) exp(x^2) erfc(x) by (x - 4)/(x + 4), 0 <= x <= 28 (f32: 10.5)",
+        lambda t: scaled_erfcx(from_mapped(t)),
+        lambda t: 1 / scaled_erfcx(from_mapped(t)),
+        -1,
+        mp.mpf(24) / 32,
+        22,
+        11,
+        mp.mpf("6.5") / mp.mpf("14.5"),
     ),
 ]
 
 # f32 pow runs in f64, whose polynomials need 36 bits only.
 POWER_F32 = [
     Polynomial(
-        "pow_f32_log2", "log2(1+f)/f by f, 1+f in [sqrt(1/2), sqrt(2)]",
-        series(lambda f: mp.log1p(f) / f / mp.log(2), 1 / mp.log(2)), lambda f: ONE,
-        *LOG_F, 13, None,
+        "pow_f32_log2",
+        "log2(1+f)/f by f, 1+f in [sqrt(1/2), sqrt(2)]",
+        series(lambda f: mp.log1p(f) / f / mp.log(2), 1 / mp.log(2)),
+        lambda f: ONE,
+        *LOG_F,
+        13,
+        None,
     ),
     Polynomial(
-        "pow_f32_exp2", "2^r by r, |r| <= 1/2",
-        lambda r: mp.mpf(2) ** r, lambda r: ONE,
-        -0.5005, 0.5005, 6, None,
+        "pow_f32_exp2",
+        "2^r by r, |r| <= 1/2",
+        lambda r: mp.mpf(2) ** r,
+        lambda r: ONE,
+        -0.5005,
+        0.5005,
+        6,
+        None,
     ),
 ]
 

@@ -110,6 +110,9 @@ class Kernel:
 def machine_for_engine() -> llvm.TargetMachine:
     """Return a fresh target machine: an execution engine takes ownership of its own."""
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=1,
-        codemodel="jitdefault", jit=True,
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=1,
+        codemodel="jitdefault",
+        jit=True,
     )

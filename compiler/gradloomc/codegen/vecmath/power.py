@@ -15,9 +15,9 @@ from gradloomc.codegen.vecmath.exp import expm1_reduced, reduce_exp, scale
 from gradloomc.codegen.vecmath.log import split
 from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
+    call_where,
     coefficients,
     fast_two_sum,
-    libm_where,
     polynomial,
     two_product,
 )
@@ -191,7 +191,8 @@ def emit_fmod(lanes: Lanes, x: str, y: str) -> str:
     rest = lanes.copysign(rest, x)
     hard = lanes.fcmp("uge", quotient, 2.0**form.mantissa)
     hard = lanes.or_(hard, lanes.fcmp("oeq", b, math.inf))
-    return libm_where(lanes, "fmod", hard, [x, y], rest)
+    lanes.body.declare("declare double @fmod(double, double)")
+    return call_where(lanes, "fmod", hard, [x, y], rest)
 
 
 def emit_remainder(lanes: Lanes, x: str, y: str) -> str:

@@ -14,9 +14,9 @@ from gradloomc.codegen.vecmath.coefficients import COEFFICIENTS
 __all__ = [
     "FORMATS",
     "Format",
+    "call_where",
     "coefficients",
     "fast_two_sum",
-    "libm_where",
     "polynomial",
     "two_product",
     "within_bits",
@@ -127,45 +127,51 @@ def within_bits(lanes: Lanes, x: str, value: str, pattern: int) -> str:
     return lanes.bits_to_float(flipped)
 
 
-def libm_where(lanes: Lanes, function: str, mask: str, operands: list[str], otherwise: str) -> str:
-    """Replace the lanes of `mask`, hardly ever any, by the C library's `function`.
+def call_where(lanes: Lanes, symbol: str, mask: str, operands: list[str], otherwise: str) -> str:
+    """Replace the lanes of `mask`, hardly ever any, by the scalar f64 function `symbol`.
 
     The call stands in a branch that is taken when any lane asks for it, in a function of its own
-    that walks the lanes, so the common path pays one test.
+    that walks the lanes, so the common path pays one test. f32 lanes are widened for it.
     """
-    body, kind, width = lanes.body, lanes.float_type, lanes.width
-    scalar = "double" if lanes.bits == 64 else "float"
-    symbol = function if lanes.bits == 64 else f"{function}f"
-    arguments = ", ".join(f"{kind} %x{k}" for k in range(len(operands)))
-    body.declare(f"declare {scalar} @{symbol}({', '.join([scalar] * len(operands))})")
-    name = f"gradloom_{function}_{lanes.suffix}"
+    body, kind = lanes.body, lanes.float_type
+    name = (
+        f"{symbol}_{lanes.suffix}"
+        if symbol.startswith("gradloom_")
+        else (f"gradloom_{symbol}_{lanes.suffix}")
+    )
     if name not in body.functions:
-        body.define(name, _per_lane(name, symbol, scalar, kind, width, len(operands), arguments))
+        body.define(name, _per_lane(lanes, name, symbol, len(operands)))
     call = ", ".join(f"{kind} {x}" for x in operands)
     return body.cold_call(lanes.any(mask), f"call {kind} @{name}({call})", kind, mask, otherwise)
 
 
-def _per_lane(
-    name: str, symbol: str, scalar: str, kind: str, width: int, arity: int, arguments: str
-) -> str:
-    """Return the text of a function that applies a scalar C function to each lane in a loop."""
-    head = f"define internal {kind} @{name}({arguments}) noinline cold nounwind {{"
-    if width == 1:
-        plain = ", ".join(f"{scalar} %x{k}" for k in range(arity))
-        return f"{head}\n  %r = call {scalar} @{symbol}({plain})\n  ret {scalar} %r\n}}"
-    lines = [head, "entry:"]
+def _per_lane(lanes: Lanes, name: str, symbol: str, arity: int) -> str:
+    """Return the text of a function that applies a scalar f64 function to each lane in a loop.
+
+    One lane runs the loop once: scalar code and vectors share one text.
+    """
+    kind = lanes.float_type
+    scalar = "double" if lanes.bits == 64 else "float"
+    arguments = ", ".join(f"{kind} %x{k}" for k in range(arity))
+    lines = [f"define internal {kind} @{name}({arguments}) noinline cold nounwind {{", "entry:"]
     lines += [f"  %a{k} = alloca {kind}" for k in range(arity)]
     lines += [f"  store {kind} %x{k}, ptr %a{k}" for k in range(arity)]
     lines += ["  br label %lane", "lane:", "  %i = phi i64 [ 0, %entry ], [ %next, %lane ]"]
+    wide = "v" if lanes.bits == 64 else "w"
     for k in range(arity):
         lines.append(f"  %p{k} = getelementptr inbounds {scalar}, ptr %a{k}, i64 %i")
         lines.append(f"  %v{k} = load {scalar}, ptr %p{k}")
-    plain = ", ".join(f"{scalar} %v{k}" for k in range(arity))
+        if lanes.bits == 32:
+            lines.append(f"  %w{k} = fpext float %v{k} to double")
+    lines.append(
+        f"  %r = call double @{symbol}({', '.join(f'double %{wide}{k}' for k in range(arity))})"
+    )
+    if lanes.bits == 32:
+        lines.append("  %s = fptrunc double %r to float")
     lines += [
-        f"  %r = call {scalar} @{symbol}({plain})",
-        f"  store {scalar} %r, ptr %p0",
+        f"  store {scalar} %{'r' if lanes.bits == 64 else 's'}, ptr %p0",
         "  %next = add i64 %i, 1",
-        f"  %more = icmp ult i64 %next, {width}",
+        f"  %more = icmp ult i64 %next, {lanes.width}",
         "  br i1 %more, label %lane, label %done",
         "done:",
         f"  %y = load {kind}, ptr %a0",

@@ -2,20 +2,23 @@
 
 |x| = n pi/2 + r with |r| <= pi/4 by a three-part pi/2 whose parts are rounded towards zero (so that
 +0 stays +0), then two polynomials in r^2 and a choice by the quadrant n. The sign of x is put on at
-the end, which keeps the sign of zero. Arguments too large for the reduction go to the C library in
-a cold branch. Sine and cosine of one argument write the same reduction and polynomials and share
-them by value numbering.
+the end, which keeps the sign of zero. Arguments too large for the reduction take a cold branch.
+Sine and cosine of one argument write the same reduction and polynomials and share them by value
+numbering.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from gradloomc.codegen.body import Body
 from gradloomc.codegen.lanes import Lanes
+from gradloomc.codegen.vecmath.huge_angles import REDUCE_HUGE, define_reduce_huge
 from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
+    call_where,
     coefficients,
-    libm_where,
     polynomial,
     two_product,
     within_bits,
@@ -33,113 +36,133 @@ LARGEST = {"f64": 2.0**30, "f32": 2.0**17}
 
 
 @dataclass
-class Quadrant:
-    """|x| = n pi/2 + r: n, also in the low bits of `bits`; r, |x| - n first(pi/2), z = r^2."""
+class Angle:
+    """|x| = n pi/2 + r (+ low): n in the low bits of `quadrant`, the sign of x in `sign`."""
 
-    n: str
-    first_step: str
-    bits: str
+    sign: str
+    quadrant: str
     r: str
-    z: str
-    sin_tail: str
-    cos_tail: str
-    too_large: str
+    low: Callable[[], str]
 
 
-def reduce_trig(lanes: Lanes, x: str) -> Quadrant:
-    """Reduce |x|; sin r = r + r z sin_tail, cos r = (1 - z/2) + z^2 cos_tail."""
+def _reduce(lanes: Lanes, x: str) -> Angle:
+    """Reduce a moderate |x|; `low` writes what rounding left out of r, for those who need it."""
     magic = FORMATS[lanes.dtype].magic
+    first, second, third = HALF_PI[lanes.dtype]
     magnitude = lanes.abs(x)
     shifted = lanes.fma(magnitude, TWO_OVER_PI, magic)
     n = lanes.sub(shifted, magic)
-    first, second, third = HALF_PI[lanes.dtype]
-    first_step = lanes.fma(n, -first, magnitude)
-    r = lanes.fma(n, -third, lanes.fma(n, -second, first_step))
-    z = lanes.mul(r, r)
-    return Quadrant(
-        n=n,
-        first_step=first_step,
-        bits=lanes.float_to_bits(shifted),
-        r=r,
-        z=z,
-        sin_tail=polynomial(lanes, z, coefficients(lanes, "sin")),
-        cos_tail=polynomial(lanes, z, coefficients(lanes, "cos")),
-        too_large=lanes.fcmp("ogt", magnitude, LARGEST[lanes.dtype]),
-    )
+    start = lanes.fma(n, -first, magnitude)
+    r = lanes.fma(n, -third, lanes.fma(n, -second, start))
+
+    def low() -> str:
+        product, product_low = two_product(lanes, n, second)
+        high = lanes.sub(start, product)
+        rest = lanes.sub(lanes.sub(start, high), product)
+        rest = lanes.fma(n, -third, lanes.sub(rest, product_low))
+        return lanes.add(lanes.sub(high, r), rest)
+
+    return Angle(lanes.float_to_bits(x), lanes.float_to_bits(shifted), r, low)
 
 
-def _sin_cos(lanes: Lanes, reduced: Quadrant) -> tuple[str, str]:
+def _tails(lanes: Lanes, angle: Angle) -> tuple[str, str, str]:
+    """Return (z, s, c): z = r^2, sin r = r + r z s, cos r = (1 - z/2) + z^2 c."""
+    z = lanes.mul(angle.r, angle.r)
+    s = polynomial(lanes, z, coefficients(lanes, "sin"))
+    return z, s, polynomial(lanes, z, coefficients(lanes, "cos"))
+
+
+def _sin_cos(lanes: Lanes, angle: Angle) -> tuple[str, str]:
     """Return sin r and cos r."""
-    r, z = reduced.r, reduced.z
-    sine = lanes.fma(lanes.mul(r, z), reduced.sin_tail, r)
-    cosine = lanes.fma(lanes.mul(z, z), reduced.cos_tail, lanes.fma(z, -0.5, 1.0))
-    return sine, cosine
+    z, s, c = _tails(lanes, angle)
+    sine = lanes.fma(lanes.mul(angle.r, z), s, angle.r)
+    return sine, lanes.fma(lanes.mul(z, z), c, lanes.fma(z, -0.5, 1.0))
 
 
-def emit_sin(lanes: Lanes, x: str) -> str:
-    """Return the sine."""
-    lanes = lanes.exact()
-    form = FORMATS[lanes.dtype]
-    reduced = reduce_trig(lanes, x)
-    sine, cosine = _sin_cos(lanes, reduced)
-    odd = lanes.icmp("ne", lanes.and_(reduced.bits, 1), 0)
-    y = lanes.select(odd, cosine, sine)
-    sign = lanes.xor(lanes.shl(reduced.bits, lanes.bits - 2), lanes.float_to_bits(x))
-    y = within_bits(lanes, sign, y, form.sign_bit)
-    return libm_where(lanes, "sin", reduced.too_large, [x], y)
+def _is_odd(lanes: Lanes, angle: Angle) -> str:
+    return lanes.icmp("ne", lanes.and_(angle.quadrant, 1), 0)
 
 
-def emit_cos(lanes: Lanes, x: str) -> str:
-    """Return the cosine."""
-    lanes = lanes.exact()
-    form = FORMATS[lanes.dtype]
-    reduced = reduce_trig(lanes, x)
-    sine, cosine = _sin_cos(lanes, reduced)
-    odd = lanes.icmp("ne", lanes.and_(reduced.bits, 1), 0)
-    y = lanes.select(odd, sine, cosine)
-    sign = lanes.shl(lanes.iadd(reduced.bits, 1), lanes.bits - 2)
-    y = within_bits(lanes, sign, y, form.sign_bit)
-    return libm_where(lanes, "cos", reduced.too_large, [x], y)
+def _sine(lanes: Lanes, angle: Angle) -> str:
+    sine, cosine = _sin_cos(lanes, angle)
+    y = lanes.select(_is_odd(lanes, angle), cosine, sine)
+    sign = lanes.xor(lanes.shl(angle.quadrant, lanes.bits - 2), angle.sign)
+    return within_bits(lanes, sign, y, FORMATS[lanes.dtype].sign_bit)
 
 
-def _reduction_error(lanes: Lanes, reduced: Quadrant) -> str:
-    """Return what rounding left out of r, from the second product in double length."""
-    _, second, third = HALF_PI[lanes.dtype]
-    n, start = reduced.n, reduced.first_step
-    product, product_low = two_product(lanes, n, second)
-    high = lanes.sub(start, product)
-    low = lanes.sub(lanes.sub(start, high), product)
-    low = lanes.fma(n, -third, lanes.sub(low, product_low))
-    return lanes.add(lanes.sub(high, reduced.r), low)
+def _cosine(lanes: Lanes, angle: Angle) -> str:
+    sine, cosine = _sin_cos(lanes, angle)
+    y = lanes.select(_is_odd(lanes, angle), sine, cosine)
+    sign = lanes.shl(lanes.iadd(angle.quadrant, 1), lanes.bits - 2)
+    return within_bits(lanes, sign, y, FORMATS[lanes.dtype].sign_bit)
 
 
-def emit_tan(lanes: Lanes, x: str) -> str:
-    """Return the tangent: sin r / cos r or -cos r / sin r, the quotient corrected once.
+def _tangent(lanes: Lanes, angle: Angle) -> str:
+    """Return sin r / cos r or -cos r / sin r, the quotient corrected once.
 
     Both series are kept as head + tail, and the residual of the first quotient is taken against
     the unrounded pair, so neither rounding of numerator and denominator counts.
     """
-    lanes = lanes.exact()
-    form = FORMATS[lanes.dtype]
-    reduced = reduce_trig(lanes, x)
-    r, z = reduced.r, reduced.z
-    sine, cosine = _sin_cos(lanes, reduced)
-    sine_tail = lanes.fma(lanes.mul(r, z), reduced.sin_tail, _reduction_error(lanes, reduced))
-    # cos r - 1
-    cosine_tail = lanes.mul(z, lanes.fma(z, reduced.cos_tail, -0.5))
-    odd = lanes.icmp("ne", lanes.and_(reduced.bits, 1), 0)
+    r = angle.r
+    z, s, c = _tails(lanes, angle)
+    sine, cosine = _sin_cos(lanes, angle)
+    sine_tail = lanes.fma(lanes.mul(r, z), s, angle.low())
+    cosine_tail = lanes.mul(z, lanes.fma(z, c, -0.5))
+    odd = _is_odd(lanes, angle)
     numerator, denominator = lanes.select(odd, cosine, sine), lanes.select(odd, sine, cosine)
     inverse = lanes.div(1.0, denominator)
     quotient = lanes.mul(numerator, inverse)
-    head = lanes.fma(
-        lanes.neg(quotient), lanes.select(odd, r, 1.0), lanes.select(odd, 1.0, r)
-    )
+    negated = lanes.neg(quotient)
+    head = lanes.fma(negated, lanes.select(odd, r, 1.0), lanes.select(odd, 1.0, r))
     tail = lanes.fma(
-        lanes.neg(quotient),
+        negated,
         lanes.select(odd, sine_tail, cosine_tail),
         lanes.select(odd, cosine_tail, sine_tail),
     )
     y = lanes.fma(lanes.add(head, tail), inverse, quotient)
-    sign = lanes.xor(lanes.shl(reduced.bits, lanes.bits - 1), lanes.float_to_bits(x))
-    y = within_bits(lanes, sign, y, form.sign_bit)
-    return libm_where(lanes, "tan", reduced.too_large, [x], y)
+    sign = lanes.xor(lanes.shl(angle.quadrant, lanes.bits - 1), angle.sign)
+    return within_bits(lanes, sign, y, FORMATS[lanes.dtype].sign_bit)
+
+
+def _define_huge(body: Body, name: str, of_angle: Callable[[Lanes, Angle], str]) -> None:
+    """Put the scalar f64 function `name` for huge arguments into the module."""
+    if name in body.functions:
+        return
+    define_reduce_huge(body)
+    inner = Body()
+    lanes = Lanes(inner, "f64", 1, contract=False)
+    kind = "{ double, double, i64 }"
+    reduced = inner.emit(f"call {kind} @{REDUCE_HUGE}(double %x)", kind)
+    r = inner.emit(f"extractvalue {kind} {reduced}, 0", "double")
+    low = inner.emit(f"extractvalue {kind} {reduced}, 1", "double")
+    quadrant = inner.emit(f"extractvalue {kind} {reduced}, 2", "i64")
+    y = of_angle(lanes, Angle(lanes.float_to_bits("%x"), quadrant, r, lambda: low))
+    # x - x is nan for infinities, else zero.
+    y = lanes.add(y, lanes.sub("%x", "%x"))
+    head = f"define internal double @{name}(double %x) noinline cold nounwind {{"
+    body.define(name, "\n".join([head, *inner.lines, f"  ret double {y}", "}"]))
+    body.declarations.update(inner.declarations)
+
+
+def _emit(lanes: Lanes, x: str, name: str, of_angle: Callable[[Lanes, Angle], str]) -> str:
+    lanes = lanes.exact()
+    y = of_angle(lanes, _reduce(lanes, x))
+    huge = lanes.fcmp("ogt", lanes.abs(x), LARGEST[lanes.dtype])
+    symbol = f"gradloom_{name}_huge"
+    _define_huge(lanes.body, symbol, of_angle)
+    return call_where(lanes, symbol, huge, [x], y)
+
+
+def emit_sin(lanes: Lanes, x: str) -> str:
+    """Return the sine."""
+    return _emit(lanes, x, "sin", _sine)
+
+
+def emit_cos(lanes: Lanes, x: str) -> str:
+    """Return the cosine."""
+    return _emit(lanes, x, "cos", _cosine)
+
+
+def emit_tan(lanes: Lanes, x: str) -> str:
+    """Return the tangent."""
+    return _emit(lanes, x, "tan", _tangent)
