@@ -69,10 +69,30 @@ class Piece:
     stores: dict[Op, bool]
 
 
+@dataclass
+class Text:
+    """A nest in three parts, so that a loop over tiles can go around the middle one."""
+
+    allocas: list[str] = field(default_factory=list)
+    before: "list[str | Body]" = field(default_factory=list)  # totals start
+    loops: "list[str | Body]" = field(default_factory=list)
+    after: "list[str | Body]" = field(default_factory=list)  # totals are stored
+
+
 class NestWriter:
     """Writes one nest into `lines`; pointers, extents and strides are loaded where the nest begins."""
 
-    def __init__(self, op: Op, buffers: dict[Value, Buffer], number: int, entry: Body, sizes: Sizes):
+    def __init__(
+        self,
+        op: Op,
+        buffers: dict[Value, Buffer],
+        number: int,
+        entry: Body,
+        sizes: Sizes,
+        rows: tuple[str, str] | None = None,
+    ):
+        """Prepare to write `op`; `rows` limits its outermost dimension to [low, high), the names of a tile's ends."""
+        self.rows = rows
         self.op, self.buffers, self.number = op, buffers, number
         self.entry, self.sizes = entry, sizes
         self.static: tuple[int, ...] = op.attributes["extents"]
@@ -88,13 +108,14 @@ class NestWriter:
 
     # --- the plan of the nest ---
 
-    def write(self) -> "tuple[list[str], list[str | Body]]":
-        """Return the nest's allocas and its text, which starts and ends in the middle of a block.
+    def write(self) -> "Text":
+        """Return the nest's text; each part starts and ends in the middle of a block.
 
         A Body in the text stands for its lines at the very end, because inner loops still add what does not vary with them.
         """
+        text = Text()
         if 0 in self.static:
-            return [], []
+            return text
         self.extents = [self.load_size(extent) for extent in self.static]
         for value in dict.fromkeys(self.op.operands):
             self.load_strides(self.buffers[value])
@@ -106,6 +127,7 @@ class NestWriter:
         self.accumulators = {op: self.accumulator(op) for op in self.sinks if self.in_registers(op)}
         scope = self.open_scope(None)
         self.start_accumulators(scope, 0)
+        text.before, self.lines = self.lines, []
         self.outer_scalars(scope, -1)
         if self.width == 1:
             self.straight(scope)
@@ -113,8 +135,11 @@ class NestWriter:
             self.innermost(scope)
         else:
             self.loop(0)
+        text.loops, self.lines = self.lines, []
         self.finish_accumulators(0)
-        return self.allocas, self.lines
+        text.after = self.lines
+        text.allocas = self.allocas
+        return text
 
     def depth_of(self, op: Op) -> int:
         """Return the deepest dimension that a scalar varies with; -1 for none."""
@@ -272,7 +297,7 @@ class NestWriter:
             f"{before}:",
             f"  br label %{head}",
             f"{head}:",
-            f"  {counter} = phi i64 [ 0, %{before} ], [ {counter}n, %{latch} ]",
+            f"  {counter} = phi i64 [ {self.first(dim)}, %{before} ], [ {counter}n, %{latch} ]",
         ]
         body = self.open_scope(self.scopes[-1])
         body.current_block = head
@@ -288,10 +313,14 @@ class NestWriter:
             f"  br label %{latch}",
             f"{latch}:",
             f"  {counter}n = add nuw nsw i64 {counter}, 1",
-            f"  {counter}c = icmp slt i64 {counter}n, {self.extents[dim]}",
+            f"  {counter}c = icmp slt i64 {counter}n, {self.rows[1] if self.rows and dim == 0 else self.extents[dim]}",
             f"  br i1 {counter}c, label %{head}, label %{done}",
             f"{done}:",
         ]
+
+    def first(self, dim: int) -> str:
+        """Return where the loop over a dimension starts."""
+        return self.rows[0] if self.rows and dim == 0 else "0"
 
     def start_accumulators(self, body: Body, depth: int) -> None:
         for acc in self.accumulators.values():
@@ -359,6 +388,10 @@ class NestWriter:
         """
         extent = self.extents[self.inner]
         row_ok = self.row_test(body)
+        if self.rows and self.inner == 0:  # a tile of rows: one piece, whose last vector may reach back before it
+            piece = Piece(*self.rows, {}, dict.fromkeys(self.sinks, True))
+            self.lines += self.main_loop(body, piece, self.rows[1])
+            return
         left: list[tuple[str, str]] = []
         position = "0"
         pieces = self.pieces(self.inner)

@@ -5,12 +5,13 @@ Between library calls (externs) the nests form segments; each segment is one nat
 and no extents, so the same program on other lengths has the same text and the same native code.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import memory_scalar
-from gradloomc.codegen.nest import Buffer, NestWriter, Sizes
+from gradloomc.codegen.nest import Buffer, NestWriter, Sizes, Text
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types
@@ -97,9 +98,14 @@ class ProgramWriter:
                 allocated += self.extern(op)
             elif op.kind is loops.fill:
                 self.open_segment().fill(op)
+            elif op.kind is loops.tiles:
+                nests = op.regions[0].block.ops[:-1]
+                self.nests += len(nests)
+                self.count_bytes(nests)
+                self.open_segment().tiles(op)
             else:
                 self.nests += 1
-                self.count_bytes(op)
+                self.count_bytes([op])
                 self.open_segment().nest(op)
         self.close_segment()
         results = [(self.slot_of[v], v.type.shape) for v in self.body.terminator.operands]
@@ -138,11 +144,12 @@ class ProgramWriter:
         self.bytes_moved += sum(_bytes(v.type) for v in (*op.operands, *op.results))
         return slots
 
-    def count_bytes(self, nest: Op) -> None:
-        """Add what a nest moves: every buffer once (loads of one buffer by several maps hit the cache)."""
+    def count_bytes(self, nests: Sequence[Op]) -> None:
+        """Add what nests that run together move: every buffer once, because what comes again is in the cache."""
         seen: dict[int, int] = {}
-        for value in nest.operands:
-            seen[self.slot_of[value]] = _bytes(value.type)
+        for nest in nests:
+            for value in nest.operands:
+                seen[self.slot_of[value]] = _bytes(value.type)
         self.bytes_moved += sum(seen.values())
 
     def ideal_bytes(self) -> int:
@@ -192,12 +199,52 @@ class Segment:
         return found
 
     def nest(self, op: Op) -> None:
+        text = self.write_nest(op, None)
+        self.lines += [*text.before, *text.loops, *text.after]
+
+    def write_nest(self, op: Op, rows: tuple[str, str] | None) -> Text:
         self.number += 1
         buffers = {value: self.buffer(value) for value in op.operands}
-        writer = NestWriter(op, buffers, self.number, self.entry, self.program.sizes)
-        allocas, lines = writer.write()
-        self.allocas += allocas
-        self.lines += lines
+        text = NestWriter(op, buffers, self.number, self.entry, self.program.sizes, rows).write()
+        self.allocas += text.allocas
+        return text
+
+    def tiles(self, op: Op) -> None:
+        """Write nests that take turns on tiles of rows."""
+        self.number += 1
+        stem = f"tile{self.number}"
+        low, high = f"%{stem}lo", f"%{stem}hi"
+        extent = self.load_size(op.attributes["extent"])
+        rows = self.load_size(op.attributes["rows"])
+        texts = [self.write_nest(nest, (low, high)) for nest in op.regions[0].block.ops[:-1]]
+        for text in texts:
+            self.lines += text.before
+        self.lines += [
+            f"  br label %{stem}.before",
+            f"{stem}.before:",
+            f"  br label %{stem}",
+            f"{stem}:",
+            f"  {low} = phi i64 [ 0, %{stem}.before ], [ {high}, %{stem}.next ]",
+            f"  %{stem}far = add nuw nsw i64 {low}, {rows}",
+            f"  %{stem}near = icmp slt i64 %{stem}far, {extent}",
+            f"  {high} = select i1 %{stem}near, i64 %{stem}far, i64 {extent}",
+        ]
+        for text in texts:
+            self.lines += text.loops
+        self.lines += [
+            f"  br label %{stem}.next",
+            f"{stem}.next:",
+            f"  %{stem}more = icmp slt i64 {high}, {extent}",
+            f"  br i1 %{stem}more, label %{stem}, label %{stem}.done",
+            f"{stem}.done:",
+        ]
+        for text in texts:
+            self.lines += text.after
+
+    def load_size(self, value: int) -> str:
+        slot = self.program.sizes.slot(value)
+        at = self.entry.emit(f"getelementptr i64, ptr %sizes, i64 {slot}", "ptr")
+        return self.entry.emit(f"load i64, ptr {at}, align 8", "i64")
 
     def fill(self, op: Op) -> None:
         """Write a loop that sets a buffer's elements."""
@@ -213,9 +260,7 @@ class Segment:
         if not buffer.shape:
             self.lines.append(f"  store {memory} {value}, ptr {buffer.pointer}")
             return
-        slot = self.program.sizes.slot(size)
-        at = self.entry.emit(f"getelementptr i64, ptr %sizes, i64 {slot}", "ptr")
-        count = self.entry.emit(f"load i64, ptr {at}, align 8", "i64")
+        count = self.load_size(size)
         stem = f"fill{self.number}"
         self.lines += [
             f"  br label %{stem}.before",

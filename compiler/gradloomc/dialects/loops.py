@@ -17,6 +17,13 @@ nest = OpDef(
     attributes=("extents", "width"),
     effects=True,
 )
+tiles = OpDef(
+    "loops.tiles",
+    "Run the nests of the region on `rows` points of their outermost dimension (of `extent`) at a time.",
+    type_rule=lambda extent, rows: (),
+    attributes=("extent", "rows"),
+    effects=True,
+)
 end = OpDef(
     "loops.end", "End of a nest's region.", type_rule=lambda: (), effects=True, tags=frozenset({"terminator"})
 )

@@ -18,6 +18,7 @@ from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Module, Op, Region, Value
 from gradloomc.ir.types import ScalarType, Type, memref
+from gradloomc.lowering.tile import Tiled, plan_tiles
 from gradloomc.passes.base import Pass
 
 
@@ -49,13 +50,15 @@ class Shape:
         self.inner = {d: run[0] for run in merged for d in run[1:]}
 
 
-def collapse(op: Op) -> Shape:
-    """Return which dimensions of a kernel nest can be merged or dropped."""
+def collapse(op: Op, keep_rows: bool = False) -> Shape:
+    """Return which dimensions of a kernel nest can be merged or dropped; `keep_rows` leaves the outermost one alone."""
     extents = op.attributes["extents"]
     kept = [d for d, extent in enumerate(extents) if extent != 1]
     pinned = {
         inner.attributes["dim"] for inner in op.regions[0].block.ops if inner.kind in (kernel.index, kernel.inside)
     }
+    if keep_rows:
+        pinned.add(0)
     runs: list[list[int]] = []
     for dim in kept:
         if runs and _mergeable(op, runs[-1][-1], dim, pinned):
@@ -114,9 +117,13 @@ class BufferAssignment:
     def run(self) -> Op:
         """Return the function on the loops level."""
         with at(body_of(self.new)):
-            for op in self.old.ops[:-1]:
+            for op in plan_tiles(self.old.ops[:-1]):
+                if isinstance(op, Tiled):
+                    self.tiles(op)
+                    continue
                 insertion.location = op.location
                 if op.kind is kernel.nest:
+                    self.allocate(op)
                     self.nest(op)
                 elif op.kind is nd.reshape:
                     self.values[op.results[0]] = self.view(self.values[op.operands[0]], op.results[0].type.shape)
@@ -145,15 +152,32 @@ class BufferAssignment:
             self.views[key] = loops.view(buffer, type=type)
         return self.views[key]
 
-    def nest(self, op: Op) -> None:
-        shape = collapse(op)
+    def tiles(self, tiled: Tiled) -> None:
+        """Put the nests of a group into one loop over tiles."""
+        for op in tiled.ops:
+            self.allocate(op)
+        block = Block()
+        with at(block):
+            for op in tiled.ops:
+                insertion.location = op.location
+                self.nest(op, keep_rows=True)
+            loops.end()
+        loops.tiles.build([], {"extent": tiled.extent, "rows": tiled.rows}, [Region(block)])
+
+    def allocate(self, op: Op) -> None:
+        """Make the buffers of a nest's results; reductions start from the neutral element."""
+        for (combine, _, _, _), result in zip(op.attributes["outputs"], op.results, strict=True):
+            buffer = loops.alloc(type=memref(result.type.shape, result.type.element))
+            if combine != "store":
+                loops.fill(buffer, value=neutral_element(combine, buffer.type.element))
+            self.values[result] = buffer
+
+    def nest(self, op: Op, keep_rows: bool = False) -> None:
+        shape = collapse(op, keep_rows)
         attributes = op.attributes
         block = Block()
         buffers: dict[Value, None] = {}
-        outputs = [loops.alloc(type=memref(r.type.shape, r.type.element)) for r in op.results]
-        for buffer, (combine, _, _, _) in zip(outputs, attributes["outputs"], strict=True):
-            if combine != "store":
-                loops.fill(buffer, value=neutral_element(combine, buffer.type.element))
+        outputs = [self.values[result] for result in op.results]
         region = op.regions[0].block
         inside: dict[Value, Value] = {}
         sources = []
@@ -183,7 +207,6 @@ class BufferAssignment:
         loops.nest.build(
             list(buffers), {"extents": shape.extents, "width": self.width(block, shape)}, [Region(block)]
         )
-        self.values.update(zip(op.results, outputs, strict=True))
 
     def move(self, op: Op, inside: dict[Value, Value], shape: Shape, block: Block) -> None:
         """Move a region op from the kernel to the loop body."""
