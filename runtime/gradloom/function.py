@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradloom.guards import Guards
 from gradloom.signature import Call, Parameters, Static
-from gradloom.tree import LEAF
+from gradloom.tree_code import picker_of
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.errors import UnsupportedError
 
@@ -63,6 +64,18 @@ class UserFunction:
             self.hits = self.misses = 0
             self.seconds = 0.0
             self._families: dict[Any, int] = {}
+            self._guards: Guards | None = None
+
+    def current(self) -> bool:
+        """Tell whether the programs still say what the function says; if not, forget them.
+
+        It changes when a global, a closure variable or a helper function is bound anew.
+        """
+        guards = self._guards
+        if guards is None or guards.hold():
+            return True
+        self.clear()
+        return False
 
     def info(self) -> CacheInfo:
         """Return the counts so far."""
@@ -80,12 +93,14 @@ class UserFunction:
             return Primal(self.parameters, call, self.parameters.read(call), has_aux)
         key = (call.key, has_aux)
         found = self.primals.get(key)
-        if found is None:
+        if found is None or not self.current():
             with self.lock:
                 found = self.primals.get(key)
                 if found is None:
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
+                    if self._guards is None:
+                        self._guards = Guards(self.fun)
         return found
 
     def program(
@@ -103,7 +118,7 @@ class UserFunction:
             check: raises, before anything is traced, if the arguments do not suit the transform.
         """
         full = (key, has_aux, call.key)
-        found = self.programs.get(full)
+        found = self.programs.get(full) if self.current() else None
         if found is not None and not found.stale:
             self.hits += 1
         else:
@@ -194,6 +209,26 @@ def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, An
     return found, args, kwargs
 
 
+# A function that takes arguments apart, and programs by the key that it gives.
+_ShortCut = tuple[Callable[..., Any], dict[Any, "Program"]]
+
+_ARRAY_KEY = "{0}.__class__, {0}.dtype, {0}.shape"
+_VALUE_KEY = "{0}.__class__, {0}"
+_KEY_TEXT: dict[Any, str] = {
+    np.ndarray: _ARRAY_KEY,
+    np.float64: _ARRAY_KEY,
+    np.float32: _ARRAY_KEY,
+    np.int64: _ARRAY_KEY,
+    np.int32: _ARRAY_KEY,
+    np.bool_: _ARRAY_KEY,
+    float: "{0}.__class__",
+    int: _VALUE_KEY,
+    bool: _VALUE_KEY,
+    str: _VALUE_KEY,
+    types.FunctionType: _VALUE_KEY,
+}
+
+
 class Derived:
     """A callable made from a user's function by one transform.
 
@@ -219,7 +254,8 @@ class Derived:
             self.selected = self.user.parameters.check_argnums(argnums, len(self.bound_args))
         self.single = not isinstance(argnums, (tuple, list))
         self.key = (name, *options, self.selected, self.single)
-        self._short_cuts: dict[Any, Program] = {}
+        self._short_cuts: dict[Any, _ShortCut | None] = {}
+        self._short_cut: _ShortCut | None = None  # the one used last
         self._generation = self.user.generation
 
     @property
@@ -242,19 +278,18 @@ class Derived:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the transformed function; positional plain arrays take the shortest way."""
-        if not kwargs and insertion.block is None:
+        if self._short_cut is not None and insertion.block is None:
+            pick, programs = self._short_cut
             try:
-                program = self._short_cuts[tuple([(a.__class__, a.dtype, a.shape) for a in args])]
-            except (KeyError, AttributeError, TypeError):
-                program = None
-            if (
-                program is not None
-                and self._generation is self.user.generation
-                and not program.stale
-            ):
-                self.user.last = program
-                self.user.hits += 1
-                return program(args)
+                leaves, key = pick((*self.bound_args, *args) if self.bound_args else args, kwargs)
+                program = programs[key]
+            except (KeyError, AttributeError, TypeError, ValueError):
+                return self._call(args, kwargs)
+            user = self.user
+            if user.current() and self._generation is user.generation and not program.stale:
+                user.last = program
+                user.hits += 1
+                return program(leaves)
         return self._call(args, kwargs)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -270,19 +305,31 @@ class Derived:
         if insertion.block is not None:
             return self.inline(call)
         program = self.user.program(self.key, call, self.has_aux, self.make, self.check)
-        if not kwargs and not self.bound_args and not self.bound_kwargs:
-            self._remember(args, call, program)
+        self._remember(args, kwargs, call, program)
         return program(call.leaves)
 
-    def _remember(self, args: tuple[Any, ...], call: Call, program: "Program") -> None:
-        """Note the program under the types of the arguments, if these are plain arrays."""
-        if len(call.leaves) != len(args) or not all(part is LEAF for part in call.structure[2][2:]):
-            return
-        if self._generation is not self.user.generation:
-            self._short_cuts.clear()
+    def _remember(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call, program: "Program"
+    ) -> None:
+        """Note the program for the next call with arguments of the same structure and types."""
+        if self.bound_kwargs or self._generation is not self.user.generation:
             self._generation = self.user.generation
-        if all(type(a) is np.ndarray or isinstance(a, np.number) for a in args):
-            self._short_cuts[tuple([(a.__class__, a.dtype, a.shape) for a in args])] = program
+            self._short_cuts, self._short_cut = {}, None
+        if self.bound_kwargs:
+            return
+        kinds = tuple([_KEY_TEXT.get(type(leaf), "") for leaf in call.leaves])
+        signature = (call.structure, kinds)
+        found = self._short_cuts.get(signature)
+        if found is None and all(kinds):
+            pick = picker_of(call.structure, kinds)
+            found = self._short_cuts[signature] = None if pick is None else (pick, {})
+        self._short_cut = found
+        if found is not None:
+            try:
+                _, key = found[0]((*self.bound_args, *args), kwargs)
+            except (KeyError, AttributeError, TypeError, ValueError):
+                return  # keyword arguments that took positions: the order of the leaves differs
+            found[1][key] = program
 
     def check(self, call: Call) -> None:
         """Raise if the arguments of `call` cannot be differentiated as asked for."""

@@ -19,13 +19,14 @@ from gradloom.trace.shadow import shadow_function
 from gradloom.trace.tracer import Tracer
 from gradloom.tree import (
     LEAF,
+    TUPLE,
     Structure,
-    builder_of,
     count_leaves,
     describe_type,
     flatten,
     unflatten,
 )
+from gradloom.tree_code import builder_of
 from gradloomc.ad.transform import jvp_of, vjp_of
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
@@ -35,8 +36,6 @@ from gradloomc.ir.errors import DifferentiationError
 from gradloomc.ir.inline import copy_function, inline_function
 from gradloomc.ir.location import Location
 from gradloomc.ir.types import TensorType, function, tensor
-
-_TUPLE = flatten(())[1][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class Result:
 
 def tuple_of(results: Sequence[Result]) -> Result:
     """Return the tuple of several results."""
-    structure = (_TUPLE, None, *[result.structure for result in results])
+    structure = (TUPLE, None, *[result.structure for result in results])
     return Result(structure, tuple([slot for result in results for slot in result.slots]))
 
 
@@ -434,7 +433,7 @@ def aux_program(primal: Primal) -> Program:
 
 
 def _flat(slots: Sequence[int]) -> Result:
-    return Result((_TUPLE, None, *[LEAF] * len(slots)), tuple(slots))
+    return Result((TUPLE, None, *[LEAF] * len(slots)), tuple(slots))
 
 
 def pushforward_flat_program(

@@ -97,20 +97,20 @@ def _split_partial(call: Any) -> tuple[Sequence[Any], Any]:
     return (call.func, call.args, call.keywords), None
 
 
-_DICT = Container(
+DICT = Container(
     dict,
     lambda d: (tuple(d.values()), tuple(d)),
     lambda keys, children: dict(zip(keys, children, strict=True)),
     _key_paths,
 )
-_LIST = Container(list, lambda x: (x, None), lambda _, children: list(children), _positions)
-_TUPLE = Container(tuple, lambda x: (x, None), lambda _, children: tuple(children), _positions)
+LIST = Container(list, lambda x: (x, None), lambda _, children: list(children), _positions)
+TUPLE = Container(tuple, lambda x: (x, None), lambda _, children: tuple(children), _positions)
 
 _CONTAINERS.update(
     {
-        dict: _DICT,
-        list: _LIST,
-        tuple: _TUPLE,
+        dict: DICT,
+        list: LIST,
+        tuple: TUPLE,
         collections.OrderedDict: Container(
             collections.OrderedDict,
             lambda d: (tuple(d.values()), tuple(d)),
@@ -249,10 +249,10 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
 def _flatten(tree: Any, leaves: list[Any]) -> Structure:
     cls = tree.__class__
     if cls is tuple or cls is list:
-        container = _TUPLE if cls is tuple else _LIST
+        container = TUPLE if cls is tuple else LIST
         return (container, None, *[_flatten(child, leaves) for child in tree])
     if cls is dict:
-        return (_DICT, tuple(tree), *[_flatten(child, leaves) for child in tree.values()])
+        return (DICT, tuple(tree), *[_flatten(child, leaves) for child in tree.values()])
     if tree is None:
         return NOTHING
     container = container_of(cls)
@@ -377,40 +377,3 @@ def settings_leaves(structure: Structure, inside_record: bool = False) -> list[b
         return []
     record = structure[0].record
     return [flag for child in structure[2:] for flag in settings_leaves(child, record)]
-
-
-def builder_of(
-    structure: Structure, sources: Sequence[str], constants: Sequence[Any] = ()
-) -> Callable[[Any], Any]:
-    """Return a compiled function `(v) -> tree` for a structure that is built often.
-
-    Args:
-        structure: what to build.
-        sources: one Python expression per leaf, in terms of `v` and of the constants `k0`, `k1`,
-            ...
-        constants: values that the expressions name.
-    """
-    names: dict[str, Any] = {f"k{i}": value for i, value in enumerate(constants)}
-    body = _source(structure, iter(sources), names)
-    return eval(f"lambda v: {body}", names)
-
-
-def _source(structure: Structure, leaves: Iterator[str], names: dict[str, Any]) -> str:
-    if structure is LEAF:
-        return next(leaves)
-    if structure is NOTHING:
-        return "None"
-    container, auxiliary, *children = structure
-    parts = [_source(child, leaves, names) for child in children]
-    if container is _LIST:
-        return f"[{', '.join(parts)}]"
-    if container is _TUPLE:
-        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
-    join, own = f"j{len(names)}", f"a{len(names)}"
-    names[join], names[own] = container.join, auxiliary
-    if container is _DICT:
-        pairs = [f"{own}[{i}]: {part}" for i, part in enumerate(parts)]
-        if all(isinstance(key, str) for key in auxiliary):
-            pairs = [f"{key!r}: {part}" for key, part in zip(auxiliary, parts, strict=True)]
-        return f"{{{', '.join(pairs)}}}"
-    return f"{join}({own}, [{', '.join(parts)}])"

@@ -1,0 +1,154 @@
+"""What a traced function read from outside its arguments, and whether that is still the same.
+
+A compiled program holds the numbers, settings and helper functions that the trace found in
+closures, globals and defaults. When one of them is bound anew (a notebook cell run again, `SCALE =
+3.0`), the programs are out of date; a guard notices. The contents of large arrays need none: they
+are passed to the program with every call.
+"""
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gradloom.tree import container_of, flatten
+
+_SMALL_ARRAY = 16  # elements; up to here the trace makes a constant of an array
+_MOST_PARTS = 64  # of a container whose parts are compared
+_MISSING = object()
+_NUMBERS = (int, float, complex, str, bytes, np.generic, type(None))
+_LIBRARIES = ("gradloom", "gradloomc", "numpy", "scipy")
+
+
+class Guards:
+    """The state of everything that one function may read, for comparison with a later state."""
+
+    __slots__ = ("_cells", "_contents", "_names")
+
+    def __init__(self, fun: Any):
+        self._cells: list[tuple[Any, Any]] = []
+        self._names: list[tuple[dict[str, Any], str, Any]] = []
+        self._contents: list[tuple[Callable[[Any], Any], Any, Any]] = []
+        seen: set[int] = set()
+        pending = [fun]
+        while pending:
+            found = pending.pop()
+            if id(found) not in seen:
+                seen.add(id(found))
+                pending += self._read(found)
+
+    def hold(self) -> bool:
+        """Tell whether nothing has changed."""
+        for cell, value in self._cells:
+            if _content(cell) is not value:
+                return False
+        for space, name, value in self._names:
+            if space.get(name, _MISSING) is not value:
+                return False
+        return all(_same(read(value), state) for read, value, state in self._contents)
+
+    def _read(self, fun: Any) -> list[Any]:
+        """Note what `fun` reads; return the functions that it may call."""
+        fun = getattr(
+            getattr(fun, "user", fun), "fun", fun
+        )  # a function behind a callable of gradloom
+        if isinstance(fun, types.MethodType):
+            fun = fun.__func__
+        if not isinstance(fun, types.FunctionType) or _is_library(fun.__module__):
+            return []
+        calls: list[Any] = []
+        for cell in fun.__closure__ or ():
+            value = _content(cell)
+            self._cells.append((cell, value))
+            calls += self._look_into(value)
+        for value in (*(fun.__defaults__ or ()), *(fun.__kwdefaults__ or {}).values()):
+            calls += self._look_into(value)
+        names = dict.fromkeys(_names(fun.__code__))
+        for name in names:
+            value = fun.__globals__.get(name, _MISSING)
+            if value is _MISSING or isinstance(value, type):
+                continue
+            if isinstance(value, types.ModuleType):
+                calls += self._look_into_module(value, names)
+            else:
+                self._names.append((fun.__globals__, name, value))
+                calls += self._look_into(value)
+        return calls
+
+    def _look_into_module(self, module: types.ModuleType, names: dict[str, None]) -> list[Any]:
+        if _is_library(module.__name__):
+            return []
+        calls: list[Any] = []
+        space = vars(module)
+        for name in names:
+            value = space.get(name, _MISSING)
+            if value is not _MISSING and not isinstance(value, (type, types.ModuleType)):
+                self._names.append((space, name, value))
+                calls += self._look_into(value)
+        return calls
+
+    def _look_into(self, value: Any) -> list[Any]:
+        """Note the content of a value that can change while it stays the same object."""
+        if isinstance(value, np.ndarray):
+            if value.size <= _SMALL_ARRAY and value.flags.writeable and value.dtype.kind != "O":
+                self._contents.append((_array_state, value, _array_state(value)))
+            return []
+        if callable(value) and not _is_bundle(value):
+            return [value]
+        if isinstance(value, _NUMBERS) or not _is_bundle(value):
+            return []
+        state = _container_state(value)
+        if state is not None:
+            self._contents.append((_container_state, value, state))
+        return [leaf for leaf in state[0] if callable(leaf)] if state is not None else []
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yield the names of globals and attributes in a function and in those defined inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _is_library(module: str | None) -> bool:
+    root = (module or "").partition(".")[0]
+    return root in _LIBRARIES or root in sys.stdlib_module_names
+
+
+def _is_bundle(value: Any) -> bool:
+    return container_of(value.__class__) is not None
+
+
+def _array_state(array: Any) -> Any:
+    return array.shape, array.dtype, array.tobytes()
+
+
+def _container_state(value: Any) -> tuple[list[Any], Any] | None:
+    """Return the leaves and the structure of a container of moderate size, else None."""
+    if hasattr(value, "__len__") and len(value) > _MOST_PARTS:
+        return None
+    leaves, structure = flatten(value)
+    return (leaves, structure) if len(leaves) <= _MOST_PARTS else None
+
+
+def _same(now: Any, before: Any) -> bool:
+    """Compare states: leaves by identity, all else by value."""
+    if now is None or before is None or now.__class__ is not before.__class__:
+        return now is before
+    if isinstance(before[0], list):
+        return (
+            len(now[0]) == len(before[0])
+            and all(a is b for a, b in zip(now[0], before[0], strict=True))
+            and now[1] == before[1]
+        )
+    return now == before
