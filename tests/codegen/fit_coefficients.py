@@ -79,7 +79,7 @@ def minimax(
 
 def rounded(value: mp.mpf, dtype: str) -> float:
     """Round to the nearest float of the format."""
-    number = float(value)
+    number = float(mp.nstr(value, 40))
     return struct.unpack("<f", struct.pack("<f", number))[0] if dtype == "f32" else number
 
 
@@ -112,9 +112,20 @@ def fit(spec: Polynomial, dtype: str) -> tuple[list[float], mp.mpf]:
     return fixed + [rounded(c, dtype) for c in solution], error
 
 
-def series(exact: Real, limit: float | mp.mpf) -> Real:
+def weighted_error(spec: Polynomial, dtype: str, terms: tuple[float, ...]) -> float:
+    """Return the largest weighted error of given coefficients on a grid of 60 points."""
+    high = spec.high32 if dtype == "f32" and spec.high32 is not None else spec.high
+    low, high = mp.mpf(spec.low), mp.mpf(high)
+    grid = [low + (high - low) * (i + mp.mpf("0.5")) / 60 for i in range(60)]
+    errors = (
+        spec.weight(x) * (spec.function(x) - mp.polyval(list(terms), x, asc=True)) for x in grid
+    )
+    return float(max(abs(e) for e in errors))
+
+
+def series(exact: Real, limit: mp.mpf) -> Real:
     """Guard a quotient that cancels at zero by its limit there."""
-    return lambda x: exact(x) if abs(x) > mp.mpf("1e-21") else mp.mpf(limit)
+    return lambda x: exact(x) if abs(x) > mp.mpf("1e-21") else limit
 
 
 def scaled_erfcx(x: mp.mpf) -> mp.mpf:
@@ -124,7 +135,7 @@ def scaled_erfcx(x: mp.mpf) -> mp.mpf:
 
 def from_mapped(t: mp.mpf) -> mp.mpf:
     """Invert t = (x - 4) / (x + 4)."""
-    return 4 * (1 + t) / (1 - t)
+    return mp.mpf(4 * (1 + t) / (1 - t))
 
 
 ONE = mp.mpf(1)
@@ -293,7 +304,7 @@ POWER_F32 = [
         series(lambda f: mp.log1p(f) / f / mp.log(2), 1 / mp.log(2)),
         lambda f: ONE,
         *LOG_F,
-        13,
+        12,
         None,
     ),
     Polynomial(

@@ -15,7 +15,7 @@ from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath import FUNCTIONS
 from gradloomc.codegen.vecmath.coefficients import COEFFICIENTS
 
-from .fit_coefficients import POLYNOMIALS, POWER_F32, fit
+from .fit_coefficients import POLYNOMIALS, POWER_F32, fit, weighted_error
 from .jit_harness import Kernel
 from .vecmath_reference import TYPES, pairs, points, worst_units
 
@@ -181,14 +181,20 @@ def test_nan_with_any_payload_stays_nan(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_polynomial_is_within_its_stated_error(dtype):
-    stated = {"f64": 2.0**-54, "f32": 2.0**-25.9}
-    by_name = {spec.name: spec for spec in POLYNOMIALS + (POWER_F32 if dtype == "f64" else [])}
-    assert set(by_name) >= set(COEFFICIENTS[dtype])
-    spec = by_name["cos"]
-    fitted, error = fit(spec, dtype)
-    assert fitted == list(COEFFICIENTS[dtype]["cos"])
-    assert error < stated[dtype]
+def test_every_polynomial_is_accurate_enough(dtype):
+    specs = {spec.name: spec for spec in POLYNOMIALS + POWER_F32}
+    bound = {"f64": 2.0**-54.8, "f32": 2.0**-26.1}[dtype]
+    for name, terms in COEFFICIENTS[dtype].items():
+        error = weighted_error(specs[name], dtype, terms)
+        # f32 pow needs half of what f64 lanes hold.
+        assert error <= (2.0**-32 if name.startswith("pow_f32") else bound), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_coefficients_are_those_of_the_fit(dtype):
+    (spec,) = (spec for spec in POLYNOMIALS if spec.name == "sin")
+    fitted, _ = fit(spec, dtype)
+    assert fitted == list(COEFFICIENTS[dtype]["sin"])
 
 
 def instructions(emit, dtype: str = "f64", width: int = 8) -> int:

@@ -255,15 +255,19 @@ class Lanes:
 
     # -- masks and bits
 
+    def _literal(self, kind: str, operand: Operand) -> str:
+        """Return an integer or mask operand of LLVM type `kind` as text."""
+        if isinstance(operand, str):
+            return operand
+        return self.ic(int(operand)) if kind == self.int_type else self.mask_constant(bool(operand))
+
     def _bitwise(self, opcode: str, a: str | int | bool, b: str | int | bool) -> str:
         """Combine two masks or two integers; numbers and known types tell which."""
         kind = next((self.body.types[x] for x in (a, b) if x in self.body.types), None)
         if kind is None:
             number = any(isinstance(x, int) and not isinstance(x, bool) for x in (a, b))
             kind = self.int_type if number else self.mask_type
-        literal = self.ic if kind == self.int_type else self.mask_constant
-        first, second = (x if isinstance(x, str) else literal(x) for x in (a, b))
-        first, second = _ordered(first, second)
+        first, second = _ordered(self._literal(kind, a), self._literal(kind, b))
         return self.body.emit(f"{opcode} {kind} {first}, {second}", kind)
 
     def and_(self, a: str | int, b: str | int) -> str:
@@ -298,8 +302,7 @@ class Lanes:
         if known == self.float_type:
             first, second = self._float(a), self._float(b)
         else:
-            literal = self.ic if known == self.int_type else self.mask_constant
-            first, second = (x if isinstance(x, str) else literal(int(x)) for x in (a, b))
+            first, second = self._literal(known, a), self._literal(known, b)
         rhs = f"select {self.mask_type} {mask}, {known} {first}, {known} {second}"
         return self.body.emit(rhs, known)
 

@@ -155,6 +155,6 @@ def emit_atanh(lanes: Lanes, x: str) -> str:
     s = lanes.div(numerator, denominator)
     z = lanes.mul(s, s)
     tail = lanes.fma(lanes.mul(s, z), atanh_series(lanes, z), lanes.mul(k, form.ln2_low))
-    twice = lanes.add(lanes.mul(k, form.ln2_high), lanes.add(lanes.add(s, s), tail))
+    twice = lanes.fma(k, form.ln2_high, lanes.add(lanes.add(s, s), tail))
     y = lanes.select(lanes.fcmp("oeq", a, 1.0), math.inf, lanes.mul(twice, 0.5))
     return lanes.copysign(lanes.select(lanes.fcmp("ule", a, 1.0), y, math.nan), x)

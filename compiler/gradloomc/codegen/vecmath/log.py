@@ -2,7 +2,7 @@
 
 x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)]. In f64, log(1+f) comes from s = f / (2 + f) as
 in FreeBSD's e_log.c; in f32 from a polynomial in f, which spares the division. The exponent's part
-k ln 2 is added in two pieces. log2 and log10 multiply a double-length log(1+f).
+k ln 2 is added in two pieces.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from gradloomc.codegen.vecmath.exp import emit_exp
 from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
     coefficients,
-    fast_two_sum,
     polynomial,
 )
 
@@ -96,7 +95,7 @@ def log_of(lanes: Lanes, number: Mantissa) -> str:
     k, f = number.k, number.f
     half = half_square(lanes, f)
     tail = log1p_tail(lanes, f, half, lanes.mul(k, form.ln2_low))
-    return lanes.add(lanes.mul(k, form.ln2_high), lanes.add(f, lanes.sub(tail, half)))
+    return lanes.fma(k, form.ln2_high, lanes.add(f, lanes.sub(tail, half)))
 
 
 def with_poles(lanes: Lanes, x: str, y: str) -> str:
@@ -115,21 +114,20 @@ def emit_log(lanes: Lanes, x: str) -> str:
 def _log_in_base(
     lanes: Lanes, x: str, inverse: tuple[float, float], unit: tuple[float, float]
 ) -> str:
-    """Return log(x) / log(base) = k * unit + log(1+f) * inverse, both constants in two parts."""
+    """Return log(x) / log(base) = k * unit + log(1+f) * inverse, both constants in two parts.
+
+    f * inverse is rounded only together with what log(1+f) adds to f, and |k * unit| is at least
+    twice that sum unless k = 0.
+    """
     number = split(lanes, x)
     k, f = number.k, number.f
     half = half_square(lanes, f)
-    high = lanes.sub(f, half)
-    low = lanes.sub(lanes.sub(f, high), half)
-    tail = lanes.add(log1p_tail(lanes, f, half, None), low)
-    product = lanes.mul(high, inverse[0])
-    error = lanes.fma(high, inverse[0], lanes.neg(product))
-    error = lanes.fma(tail, inverse[0], lanes.fma(high, inverse[1], error))
-    whole = k if unit == (1.0, 0.0) else lanes.mul(k, unit[0])
+    bend = lanes.sub(log1p_tail(lanes, f, half, None), half)
+    low = lanes.mul(f, inverse[1])
     if unit[1]:
-        error = lanes.fma(k, unit[1], error)
-    total, rounding = fast_two_sum(lanes, whole, product)
-    return lanes.add(total, lanes.add(rounding, error))
+        low = lanes.fma(k, unit[1], low)
+    fraction = lanes.fma(f, inverse[0], lanes.fma(bend, inverse[0], low))
+    return lanes.add(k, fraction) if unit[0] == 1.0 else lanes.fma(k, unit[0], fraction)
 
 
 def emit_log2(lanes: Lanes, x: str) -> str:

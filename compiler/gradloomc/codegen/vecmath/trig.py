@@ -66,17 +66,17 @@ def _reduce(lanes: Lanes, x: str) -> Angle:
 
 
 def _tails(lanes: Lanes, angle: Angle) -> tuple[str, str, str]:
-    """Return (z, s, c): z = r^2, sin r = r + r z s, cos r = (1 - z/2) + z^2 c."""
+    """Return (z, s, c): z = r^2, sin r = r + r z s, cos r = 1 + z c."""
     z = lanes.mul(angle.r, angle.r)
     s = polynomial(lanes, z, coefficients(lanes, "sin"))
-    return z, s, polynomial(lanes, z, coefficients(lanes, "cos"))
+    return z, s, polynomial(lanes, z, (-0.5, *coefficients(lanes, "cos")))
 
 
 def _sin_cos(lanes: Lanes, angle: Angle) -> tuple[str, str]:
     """Return sin r and cos r."""
     z, s, c = _tails(lanes, angle)
     sine = lanes.fma(lanes.mul(angle.r, z), s, angle.r)
-    return sine, lanes.fma(lanes.mul(z, z), c, lanes.fma(z, -0.5, 1.0))
+    return sine, lanes.fma(z, c, 1.0)
 
 
 def _is_odd(lanes: Lanes, angle: Angle) -> str:
@@ -107,7 +107,7 @@ def _tangent(lanes: Lanes, angle: Angle) -> str:
     z, s, c = _tails(lanes, angle)
     sine, cosine = _sin_cos(lanes, angle)
     sine_tail = lanes.fma(lanes.mul(r, z), s, angle.low())
-    cosine_tail = lanes.mul(z, lanes.fma(z, c, -0.5))
+    cosine_tail = lanes.mul(z, c)
     odd = _is_odd(lanes, angle)
     numerator, denominator = lanes.select(odd, cosine, sine), lanes.select(odd, sine, cosine)
     inverse = lanes.div(1.0, denominator)
