@@ -30,9 +30,9 @@ def paused_collection() -> Iterator[None]:
 
 
 def clean(function: Op) -> Op:
-    """Return `function` (on the nd level, changed in place) without repeated, unused and needlessly complicated ops."""
+    """Take repeated, unused and needlessly complicated ops out of an nd function, in place; return it."""
     eliminate_dead_code(function)
-    function = canonicalize_function(function)
+    canonicalize_function(function)
     eliminate_common_subexpressions(function)
     eliminate_dead_code(function)
     return function

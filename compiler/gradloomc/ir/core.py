@@ -33,7 +33,8 @@ class Value:
     @property
     def op(self) -> "Op | None":
         """The op that defines this value, or None for a block argument."""
-        return self.owner if isinstance(self.owner, Op) else None
+        owner = self.owner
+        return owner if owner.__class__ is Op else None
 
     def replace_all_uses_with(self, other: "Value") -> None:
         """Make every op that uses this value use `other` instead."""
@@ -64,13 +65,17 @@ class Op:
         self.attributes = attributes
         self.location = location
         self.parent: Block | None = None
-        self.results = [Value(type, self, i) for i, type in enumerate(result_types)]
+        if len(result_types) == 1:
+            self.results = [Value(result_types[0], self, 0)]
+        else:
+            self.results = [Value(type, self, i) for i, type in enumerate(result_types)]
         self.regions = regions
         for operand in self.operands:
             uses = operand.uses
             uses[self] = uses.get(self, 0) + 1
-        for region in regions:
-            region.parent = self
+        if regions:
+            for region in regions:
+                region.parent = self
 
     @property
     def result(self) -> Value:

@@ -150,6 +150,10 @@ class OpDef:
         results = self.build(operands, attributes).results
         return results[0] if len(results) == 1 else tuple(results)
 
+    def folded(self, operands: Sequence[Value], attributes: dict[str, Any]) -> Value | None:
+        """Return what the op on these operands folds to, if anything."""
+        return None if self.fold is None else self.fold(*operands, **attributes)
+
     def build(
         self, operands: Sequence[Value], attributes: dict[str, Any], regions: Sequence[Region] = ()
     ) -> Op:

@@ -12,7 +12,7 @@ import numpy as np
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Module, Op, Value
 from gradloomc.passes.base import Pass
-from gradloomc.rewrite.rebuild import Rule, rebuild_function
+from gradloomc.rewrite.simplify import Rule, simplify_function
 
 
 def defined_by(value: Value, kind: object) -> Op | None:
@@ -132,9 +132,10 @@ class Canonicalize(Pass):
     leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
 
     def run(self, module: Module) -> None:
-        module.replace_functions(canonicalize_function(f) for f in module.block.ops)
+        for function in module.block.ops:
+            canonicalize_function(function)
 
 
-def canonicalize_function(function: Op) -> Op:
-    """Return `function` in canonical form."""
-    return rebuild_function(function, RULES)  # type: ignore[arg-type]
+def canonicalize_function(function: Op) -> int:
+    """Bring `function` to canonical form in place; return how many ops were replaced."""
+    return simplify_function(function, RULES)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""Rewriting: rebuild a function op by op, with the records' folds and named algebraic rules."""
+"""Rewriting: simplify a function by the records' folds and by named algebraic rules."""

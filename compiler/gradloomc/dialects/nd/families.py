@@ -3,8 +3,9 @@
 Rules may mix values and Python numbers: `mul(x, 2.0)` builds the constant in the type of `x`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,13 @@ constant = OpDef(
 
 def splat(number: Any, type: TensorType) -> Value:
     """Build a constant array with the same number everywhere."""
-    return constant(value=Dense(type, np.asarray(number, type.element.dtype)))
+    return constant(value=_splat_value(type, repr(number), number.__class__) or Dense(type, number))
+
+
+@lru_cache(maxsize=1024)
+def _splat_value(type: TensorType, text: str, kind: Any) -> Dense | None:
+    """Return the constant for a Python number given by its text: programs use the same few numbers over and over."""
+    return Dense(type, kind(text)) if kind in (int, float) else None
 
 
 def zeros_like(value: Value) -> Value:
@@ -62,33 +69,33 @@ def is_splat(value: Value, number: float) -> bool:
     return found is not None and bool(found == number)
 
 
+def with_constants(operands: tuple[Any, ...]) -> list[Value]:
+    """Return the operands with Python numbers turned into constants of the type of the first value among them."""
+    like = next(operand for operand in operands if operand.__class__ is Value)
+    return [operand if operand.__class__ is Value else splat(operand, like.type) for operand in operands]
+
+
 @dataclass(eq=False, slots=True)
 class ElementwiseDef(OpDef):
     """The record of an elementwise op: its operands have one shape and (but for conditions) one element type."""
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
-        if not all(operand.__class__ is Value for operand in operands):
-            like = next(operand for operand in operands if operand.__class__ is Value)
-            operands = tuple(
-                operand if operand.__class__ is Value else splat(operand, like.type)
-                for operand in operands
-            )
-        folded = self._fold_constants(operands, attributes)
-        if folded is not None:
-            return folded
-        if self.fold is not None:
-            folded = self.fold(*operands, **attributes)
-            if folded is not None:
-                return folded
-        return self.build(operands, attributes).results[0]
-
-    def _fold_constants(self, operands: tuple[Value, ...], attributes: dict[str, Any]) -> Value | None:
-        arrays = []
         for operand in operands:
-            op = operand.owner
-            if op.__class__ is not Op or op.kind is not constant:
-                return None
-            arrays.append(op.attributes["value"].array)
+            if operand.__class__ is not Value:
+                operands = tuple(with_constants(operands))
+                break
+        folded = self.folded(operands, attributes)
+        return self.build(operands, attributes).results[0] if folded is None else folded
+
+    def folded(self, operands: Sequence[Value], attributes: dict[str, Any]) -> Value | None:
+        for operand in operands:
+            owner = operand.owner
+            if owner.__class__ is not Op or owner.kind is not constant:
+                return None if self.fold is None else self.fold(*operands, **attributes)
+        return self._fold_constants(operands, attributes)
+
+    def _fold_constants(self, operands: Sequence[Value], attributes: dict[str, Any]) -> Value:
+        arrays = [operand.owner.attributes["value"].array for operand in operands]
         type = self.type_rule(*[operand.type for operand in operands], **attributes)
         with np.errstate(all="ignore"):
             value = self.reference(*arrays, **attributes)  # type: ignore[misc]

@@ -1,0 +1,47 @@
+"""The rewrite driver: one walk over a function in which folds and rules replace results by simpler values.
+
+A rule belongs to one record: `rule(op, operands) -> Value | None` sees an op and its (already simplified) operands, and returns
+what stands for its result, built with the records' constructors, or None to leave it. What a rule builds is folded as it is
+built, so one walk is enough and its cost is linear in the ops.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gradloomc.dialects.func import body_of
+from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.opdef import OpDef
+
+Rule = Callable[[Op, Sequence[Value]], Value | None]
+
+
+def simplify_function(function: Op, rules: Mapping[OpDef, Sequence[Rule]]) -> int:
+    """Simplify `function` in place; return how many ops were replaced."""
+    block = body_of(function)
+    operations, block.ops = block.ops, []
+    replaced: dict[Value, Value] = {}
+    with at(block):
+        for op in operations:
+            if replaced and any(operand in replaced for operand in op.operands):
+                op.set_operands([replaced.get(operand, operand) for operand in op.operands])
+            result = None
+            if len(op.results) == 1 and not op.regions and not op.kind.effects:
+                insertion.location = op.location
+                result = _simpler(op, rules.get(op.kind, ()))
+            if result is None:
+                block.ops.append(op)
+                continue
+            if result.hint is None and result.op is not None:
+                result.hint = op.results[0].hint
+            replaced[op.results[0]] = result
+            op.drop_uses()
+            op.parent = None
+    return len(replaced)
+
+
+def _simpler(op: Op, rules: Sequence[Rule]) -> Value | None:
+    for rule in rules:
+        result = rule(op, op.operands)
+        if result is not None:
+            return result
+    return op.kind.folded(op.operands, op.attributes)
