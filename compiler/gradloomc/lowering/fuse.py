@@ -65,8 +65,11 @@ def identity_map(offset: Sequence[int]) -> IndexMap:
 class NestBuilder:
     """Builds the region of one nest: `pull` computes a value's element at the point, once for each index map."""
 
-    def __init__(self, plan: Plan, extents: tuple[int, ...], roots: Iterable[Root] = ()):
+    def __init__(
+        self, plan: Plan, extents: tuple[int, ...], order: dict[Value, int], roots: Iterable[Root] = ()
+    ):
         self.plan = plan
+        self.order = order  # where in the function a value is defined
         self.own = {root.value for root in roots}  # computed here, whoever else reads them from memory
         self.extents = extents
         self.block = Block()
@@ -76,29 +79,27 @@ class NestBuilder:
 
     def pull(self, value: Value, index_map: IndexMap) -> Value:
         """Return the scalar for `value` at the mapped point, emitting what it takes."""
-        memo, stack = self.memo, [(value, index_map)]
+        memo, order = self.memo, self.order
+        root = (value, index_map)
+        needed: dict[tuple[Value, IndexMap], list[tuple[Value, IndexMap]]] = {}
+        stack = [root]
         while stack:
-            key = stack[-1]
-            if key in memo:
-                stack.pop()
-                continue
-            needed = self.sources(*key)
-            missing = [source for source in needed if source not in memo]
-            if missing:
-                stack.extend(reversed(missing))
-                continue
-            stack.pop()
-            memo[key] = self.compute(key[0], key[1], [memo[source] for source in needed])
-        return memo[value, index_map]
+            key = stack.pop()
+            if key not in memo and key not in needed:
+                found = needed[key] = self.sources(*key)
+                stack += found
+        for key in sorted(needed, key=lambda key: order.get(key[0], -1)):
+            memo[key] = self.compute(key[0], key[1], needed[key])
+        return memo[root]
 
     def is_loaded(self, value: Value) -> bool:
         return value not in self.own and self.plan.is_loaded(value)
 
     def sources(self, value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
         """Return the (value, map) pairs that the element is computed from; none for what is loaded."""
-        op = value.op
-        if op is None or self.is_loaded(value):
+        if self.is_loaded(value):
             return []
+        op: Op = value.owner
         kind, attributes = op.kind, op.attributes
         if "elementwise" in kind.tags:
             return [(operand, index_map) for operand in op.operands]
@@ -114,9 +115,11 @@ class NestBuilder:
             return pairs
         return [(op.operands[0], operand_map(op, index_map))]
 
-    def compute(self, value: Value, index_map: IndexMap, sources: list[Value]) -> Value:
-        """Emit the scalar program of one value from its sources."""
+    def compute(self, value: Value, index_map: IndexMap, pairs: list[tuple[Value, IndexMap]]) -> Value:
+        """Emit the scalar program of one value from its sources, which have been computed."""
         op = value.op
+        memo = self.memo
+        sources = [memo[pair] for pair in pairs]
         if op is None or self.is_loaded(value):
             return self.load(value, index_map)
         insertion.location = op.location
@@ -135,7 +138,6 @@ class NestBuilder:
             return self.where_inside(op.operands[0], operand_map(op, index_map), sources[0], zero)
         if kind is nd.concatenate:
             result = sources[-1]
-            pairs = self.sources(value, index_map)
             for (operand, moved), source in zip(reversed(pairs[:-1]), reversed(sources[:-1]), strict=True):
                 result = self.where_inside(operand, moved, source, result)
             return result
@@ -277,6 +279,7 @@ class Fuser:
         body = body_of(function)
         self.operations = body.ops[:-1]
         self.outputs = body.terminator.operands
+        self.order = {op.results[0]: position for position, op in enumerate(self.operations)}
         self.new = make_function(
             function.attributes["sym_name"],
             [argument.type for argument in body.arguments],
@@ -400,7 +403,7 @@ class Fuser:
 
     def leaves(self, root: Root, offset: tuple[int, ...]) -> set[tuple[Value, IndexMap]]:
         """Return the loads that computing a root at `offset` takes."""
-        builder = NestBuilder(self.plan, root.shape, [root])
+        builder = NestBuilder(self.plan, root.shape, self.order, [root])
         seen: set[tuple[Value, IndexMap]] = set()
         stack, found = [(root.source, identity_map(offset))], set()
         while stack:
@@ -414,7 +417,7 @@ class Fuser:
         return found
 
     def emit_nest(self, group: Group) -> None:
-        builder = NestBuilder(self.plan, group.shape, group.roots)
+        builder = NestBuilder(self.plan, group.shape, self.order, group.roots)
         outputs, types, yielded = [], [], []
         with at(builder.block):
             for root in group.roots:

@@ -28,7 +28,7 @@ class Plan:
 
     def is_loaded(self, value: Value) -> bool:
         """Tell whether loops read `value` from memory."""
-        return value in self.stored or value in self.views or value.op is None
+        return value.owner.__class__ is not Op or value in self.stored or value in self.views
 
     def store(self, value: Value, reason: str) -> None:
         """Materialize `value`, so that its users read it from memory."""
