@@ -183,7 +183,7 @@ def test_nan_with_any_payload_stays_nan(name):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_polynomial_is_accurate_enough(dtype):
     specs = {spec.name: spec for spec in POLYNOMIALS + POWER_F32}
-    bound = {"f64": 2.0**-54.8, "f32": 2.0**-26.1}[dtype]
+    bound = {"f64": 2.0**-54.7, "f32": 2.0**-26.0}[dtype]
     for name, terms in COEFFICIENTS[dtype].items():
         error = weighted_error(specs[name], dtype, terms)
         # f32 pow needs half of what f64 lanes hold.
@@ -240,7 +240,7 @@ def test_huge_arguments_take_one_cold_branch_each():
         "gradloom_sin_huge",
         "gradloom_sin_huge_v8f64",
     ]
-    assert all("noinline cold" in text for text in body.functions.values())
+    assert all("noinline optnone cold" in text for text in body.functions.values())
 
 
 def test_no_fast_math_flag_inside_the_functions():

@@ -48,7 +48,7 @@ def _text() -> str:
     lines = [
         f"@gradloom_two_over_pi = internal constant [{_WORDS} x i64] [{table}]",
         f"define internal {{ double, double, i64 }} @{REDUCE_HUGE}(double %x) "
-        "noinline cold nounwind {",
+        "noinline optnone cold nounwind {",
         "  %a = call double @llvm.fabs.f64(double %x)",
         "  %b = bitcast double %a to i64",
         "  %e = lshr i64 %b, 52",

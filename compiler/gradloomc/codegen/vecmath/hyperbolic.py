@@ -9,6 +9,7 @@ The inverses are logarithms whose argument is kept in two parts.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.exp import LOG2_E, reduce_exp, sinh_cosh_tails
@@ -30,39 +31,55 @@ SATURATION = {"f64": 22.0, "f32": 10.0}
 LOGARITHMIC = {"f64": 2.0**28, "f32": 2.0**14}
 
 
-def _halved(lanes: Lanes, x: str) -> tuple[str, str, str, str, str, str]:
-    """Return (|x|, r, z s, z c, A/2, B/2) of the addition theorem; halved to stay finite longer."""
+class _Sum(NamedTuple):
+    """The addition theorem for a = |x|, halved to stay finite longer.
+
+    r and its series (sinh r = r + r zs, cosh r = 1 + zc); plus = A/2 and minus = B/2, and what
+    rounding took from plus.
+    """
+
+    a: str
+    r: str
+    zs: str
+    zc: str
+    plus: str
+    minus: str
+    lost: str
+
+
+def _addition_theorem(lanes: Lanes, x: str) -> _Sum:
+    """Reduce |x| and write the parts that sinh and cosh share."""
     form = FORMATS[lanes.dtype]
-    magnitude = lanes.abs(x)
-    clamped = lanes.clamp_above(magnitude, OVERFLOW[lanes.dtype])
-    bits, _, r = reduce_exp(lanes, clamped, form.bias - 2)
+    a = lanes.abs(x)
+    bits, _, r = reduce_exp(lanes, lanes.clamp_above(a, OVERFLOW[lanes.dtype]), form.bias - 2)
     z, s, c = sinh_cosh_tails(lanes, r)
     up = lanes.shl(bits, form.mantissa)
     down = lanes.isub(2 * (form.bias - 2) << form.mantissa, up)
     # 2^-n may have left the format, and the sum long before.
     down = lanes.int_minmax("smax", down, 0)
     power, inverse = lanes.bits_to_float(up), lanes.bits_to_float(down)
-    plus, minus = lanes.add(power, inverse), lanes.sub(power, inverse)
-    return magnitude, r, lanes.mul(z, s), lanes.mul(z, c), plus, minus
+    plus, lost = fast_two_sum(lanes, power, inverse)
+    minus = lanes.sub(power, inverse)
+    return _Sum(a, r, lanes.mul(z, s), lanes.mul(z, c), plus, minus, lost)
 
 
 def emit_sinh(lanes: Lanes, x: str) -> str:
     """Return the hyperbolic sine."""
     lanes = lanes.exact()
-    magnitude, r, zs, zc, plus, minus = _halved(lanes, x)
+    a, r, zs, zc, plus, minus, _ = _addition_theorem(lanes, x)
     head = lanes.fma(plus, r, minus)
     error = lanes.fma(plus, r, lanes.sub(minus, head))
     tail = lanes.fma(plus, lanes.mul(r, zs), lanes.fma(minus, zc, error))
     half = lanes.add(head, tail)
-    small = lanes.fcmp("olt", magnitude, FORMATS[lanes.dtype].tiny)
-    return lanes.copysign(lanes.select(small, magnitude, lanes.add(half, half)), x)
+    small = lanes.fcmp("olt", a, FORMATS[lanes.dtype].tiny)
+    return lanes.copysign(lanes.select(small, a, lanes.add(half, half)), x)
 
 
 def emit_cosh(lanes: Lanes, x: str) -> str:
     """Return the hyperbolic cosine."""
     lanes = lanes.exact()
-    _, r, zs, zc, plus, minus = _halved(lanes, x)
-    tail = lanes.fma(minus, lanes.fma(r, zs, r), lanes.mul(plus, zc))
+    _, r, zs, zc, plus, minus, lost = _addition_theorem(lanes, x)
+    tail = lanes.fma(minus, lanes.fma(r, zs, r), lanes.fma(plus, zc, lost))
     half = lanes.add(plus, tail)
     return lanes.add(half, half)
 

@@ -37,7 +37,9 @@ def emit_asin(lanes: Lanes, x: str) -> str:
     lanes = lanes.exact()
     high, low = HALF_PI[lanes.dtype]
     upper, s, tail = _reduced_asin(lanes, x)
-    complement = lanes.add(lanes.fma(s, -2.0, high), lanes.fma(tail, -2.0, low))
+    # By way of pi/4, because pi/2 - 2s can lie in a coarser binade than the result.
+    rest = lanes.add(lanes.fma(s, -2.0, high / 2), lanes.fma(tail, -2.0, low))
+    complement = lanes.add(rest, high / 2)
     return lanes.copysign(lanes.select(upper, complement, lanes.add(s, tail)), x)
 
 

@@ -45,8 +45,8 @@ def emit_erfc(lanes: Lanes, x: str) -> str:
     """Return erfc x: 1 - erf x up to 1/2, then E (1 - e) (1 + p) / (1 + 2a), 2 minus it for x < 0.
 
     p (after Shepherd & Laframboise 1981) is a polynomial in t = (a - 4)/(a + 4), a = |x|, and stays
-    small. e is the rounding error of x*x; with those of E, of the denominator and of the quotient
-    it enters one correction.
+    small. e is the rounding error of x*x; with those of E, of both sides of the quotient and of
+    itself it enters one correction.
     """
     square, gaussian = _gaussian(lanes, x)
     lanes = lanes.exact()
@@ -58,11 +58,13 @@ def emit_erfc(lanes: Lanes, x: str) -> str:
     reciprocal = lanes.mul(lanes.add(a, 4.0), inverse)
     scaled = _scaled_erfc(lanes, a, lanes.mul(denominator, inverse))
     numerator = lanes.fma(gaussian, scaled, gaussian)
+    numerator_error = lanes.fma(gaussian, scaled, lanes.sub(gaussian, numerator))
     gaussian_error = exp_rounding_error(lanes, lanes.neg(square))
     quotient = lanes.mul(numerator, reciprocal)
     residual = lanes.fma(lanes.neg(quotient), denominator, numerator)
     residual = lanes.fma(lanes.neg(quotient), denominator_error, residual)
     residual = lanes.add(residual, lanes.fma(gaussian_error, scaled, gaussian_error))
+    residual = lanes.add(residual, numerator_error)
     # Far out the square's error is infinite or meaningless, and the numerator is zero.
     square_error = lanes.fma(x, x, lanes.neg(square))
     corrected = lanes.fma(lanes.neg(square_error), numerator, residual)

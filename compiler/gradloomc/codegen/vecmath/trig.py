@@ -139,7 +139,7 @@ def _define_huge(body: Body, name: str, of_angle: Callable[[Lanes, Angle], str])
     y = of_angle(lanes, Angle(lanes.float_to_bits("%x"), quadrant, r, lambda: low))
     # x - x is nan for infinities, else zero.
     y = lanes.add(y, lanes.sub("%x", "%x"))
-    head = f"define internal double @{name}(double %x) noinline cold nounwind {{"
+    head = f"define internal double @{name}(double %x) noinline optnone cold nounwind {{"
     body.define(name, "\n".join([head, *inner.lines, f"  ret double {y}", "}"]))
     body.declarations.update(inner.declarations)
 
