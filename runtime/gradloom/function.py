@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradloom.guards import Guards
-from gradloom.signature import Call, Parameters, Static
+from gradloom.signature import Call, Parameters, Static, caller_location
 from gradloom.tree_code import picker_of
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.errors import UnsupportedError
@@ -53,6 +53,7 @@ class UserFunction:
         self.lock = threading.RLock()
         self.derived: dict[Any, Any] = {}  # callables made by transforms, by their options
         self.last: Program | None = None  # the program that ran last
+        self.rebound = 0  # how often something that it reads had changed
         self.clear()
 
     def clear(self) -> None:
@@ -74,6 +75,13 @@ class UserFunction:
         guards = self._guards
         if guards is None or guards.hold():
             return True
+        self.rebound += 1
+        if self.rebound == _MANY:
+            names = ", ".join(guards.changed())
+            _warn(
+                f"{self.parameters.name}() has been compiled {_MANY} times because it reads "
+                f"{names}, which changes from call to call; pass it as an argument"
+            )
         self.clear()
         return False
 
@@ -159,14 +167,17 @@ class UserFunction:
         static = [
             label for label, key in zip(labels, call.key[1], strict=True) if type(key) is Static
         ]
-        warnings.warn(
+        _warn(
             f"{self.parameters.name}() has been compiled {count} times because its arguments "
-            f"{', '.join(static)} are "
-            "part of the program and change from call to call; pass a number that changes as a "
-            "float or as np.asarray(n)",
-            RuntimeWarning,
-            stacklevel=5,
+            f"{', '.join(static)} are part of the program and change from call to call; pass a "
+            "number that changes as a float or as np.asarray(n)"
         )
+
+
+def _warn(message: str) -> None:
+    """Warn at the line in which the user's program called gradloom."""
+    name, line, _, _ = caller_location().resolve()
+    warnings.warn_explicit(message, RuntimeWarning, name or "<unknown>", line)
 
 
 def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, Any]]:

@@ -28,9 +28,9 @@ class Guards:
     __slots__ = ("_cells", "_contents", "_names")
 
     def __init__(self, fun: Any):
-        self._cells: list[tuple[Any, Any]] = []
+        self._cells: list[tuple[Any, str, Any]] = []
         self._names: list[tuple[dict[str, Any], str, Any]] = []
-        self._contents: list[tuple[Callable[[Any], Any], Any, Any]] = []
+        self._contents: list[tuple[Callable[[Any], Any], str, Any, Any]] = []
         seen: set[int] = set()
         pending = [fun]
         while pending:
@@ -41,13 +41,23 @@ class Guards:
 
     def hold(self) -> bool:
         """Tell whether nothing has changed."""
-        for cell, value in self._cells:
+        for cell, _, value in self._cells:
             if _content(cell) is not value:
                 return False
         for space, name, value in self._names:
             if space.get(name, _MISSING) is not value:
                 return False
-        return all(_same(read(value), state) for read, value, state in self._contents)
+        for read, _, value, state in self._contents:
+            if not _same(read(value), state):
+                return False
+        return True
+
+    def changed(self) -> list[str]:
+        """Return the names of the variables that have changed."""
+        names = [name for cell, name, value in self._cells if _content(cell) is not value]
+        names += [name for space, name, v in self._names if space.get(name, _MISSING) is not v]
+        names += [name for read, name, v, state in self._contents if not _same(read(v), state)]
+        return list(dict.fromkeys(names))
 
     def _read(self, fun: Any) -> list[Any]:
         """Note what `fun` reads; return the functions that it may call."""
@@ -59,12 +69,12 @@ class Guards:
         if not isinstance(fun, types.FunctionType) or _is_library(fun.__module__):
             return []
         calls: list[Any] = []
-        for cell in fun.__closure__ or ():
+        for name, cell in zip(fun.__code__.co_freevars, fun.__closure__ or (), strict=True):
             value = _content(cell)
-            self._cells.append((cell, value))
-            calls += self._look_into(value)
+            self._cells.append((cell, name, value))
+            calls += self._look_into(name, value)
         for value in (*(fun.__defaults__ or ()), *(fun.__kwdefaults__ or {}).values()):
-            calls += self._look_into(value)
+            calls += self._look_into(f"a default of {fun.__name__}()", value)
         names = dict.fromkeys(_names(fun.__code__))
         for name in names:
             value = fun.__globals__.get(name, _MISSING)
@@ -74,7 +84,7 @@ class Guards:
                 calls += self._look_into_module(value, names)
             else:
                 self._names.append((fun.__globals__, name, value))
-                calls += self._look_into(value)
+                calls += self._look_into(name, value)
         return calls
 
     def _look_into_module(self, module: types.ModuleType, names: dict[str, None]) -> list[Any]:
@@ -86,14 +96,14 @@ class Guards:
             value = space.get(name, _MISSING)
             if value is not _MISSING and not isinstance(value, (type, types.ModuleType)):
                 self._names.append((space, name, value))
-                calls += self._look_into(value)
+                calls += self._look_into(name, value)
         return calls
 
-    def _look_into(self, value: Any) -> list[Any]:
+    def _look_into(self, name: str, value: Any) -> list[Any]:
         """Note the content of a value that can change while it stays the same object."""
         if isinstance(value, np.ndarray):
             if value.size <= _SMALL_ARRAY and value.flags.writeable and value.dtype.kind != "O":
-                self._contents.append((_array_state, value, _array_state(value)))
+                self._contents.append((_array_state, name, value, _array_state(value)))
             return []
         if callable(value) and not _is_bundle(value):
             return [value]
@@ -101,7 +111,7 @@ class Guards:
             return []
         state = _container_state(value)
         if state is not None:
-            self._contents.append((_container_state, value, state))
+            self._contents.append((_container_state, name, value, state))
         return [leaf for leaf in state[0] if callable(leaf)] if state is not None else []
 
 

@@ -9,6 +9,7 @@ Knows nothing of caches; transforms.py decides what is made when.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import CoroutineType, GeneratorType
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,8 @@ class Primal:
 
     def __init__(self, parameters: Parameters, call: Call, leaves: list[Leaf], has_aux: bool):
         self.parameters, self.leaves, self.structure = parameters, leaves, call.structure
-        dynamic = [i for i, leaf in enumerate(leaves) if leaf.type is not None]
+        typed = [(i, leaf.type) for i, leaf in enumerate(leaves) if leaf.type is not None]
+        dynamic = [i for i, _ in typed]
         self.position = {leaf: position for position, leaf in enumerate(dynamic)}
         labels = parameters.labels(call.structure)
         fun = shadow_function(parameters.fun)
@@ -115,6 +117,7 @@ class Primal:
         def run(tracers: Sequence[Any]) -> list[Any]:
             values = [leaf.value for leaf in leaves]
             for i, tracer in zip(dynamic, tracers, strict=True):
+                tracer.weak = leaves[i].weak
                 values[i] = tracer
             args, kwargs = unflatten(call.structure, values)
             output = fun(*args, **kwargs)
@@ -122,6 +125,10 @@ class Primal:
                 raise self.error(
                     f"with has_aux, {parameters.name}() should return a pair (value, aux), not "
                     f"{describe_type(output)}"
+                )
+            if isinstance(output, (GeneratorType, CoroutineType)):
+                raise self.error(
+                    f"{parameters.name}() yields or awaits; only plain functions compile"
                 )
             kept: list[Any] = []
             for tree in output if has_aux else (output,):
@@ -131,7 +138,7 @@ class Primal:
 
         traced = trace_flat(
             run,
-            [leaves[i].type for i in dynamic],
+            [type for _, type in typed],
             [_identifier(labels[i]) for i in dynamic],
             parameters.name,
         )
