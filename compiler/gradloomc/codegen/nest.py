@@ -10,8 +10,7 @@ Start reading at `NestWriter.write`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import Vector, emit_op, llvm_scalar, memory_scalar
@@ -37,19 +36,18 @@ class Sizes:
         return len(self.values) - 1
 
 
-@dataclass
 class Buffer:
     """A memref in native code: its pointer's name and its strides in elements (names or literals)."""
 
-    pointer: str
-    element: ScalarType
-    shape: tuple[int, ...]
-    strides: list[str] = field(default_factory=list)
+    __slots__ = ("element", "pointer", "shape", "strides")
+
+    def __init__(self, pointer: str, element: ScalarType, shape: tuple[int, ...]):
+        self.pointer, self.element, self.shape = pointer, element, shape
+        self.strides: list[str] = []
 
 
-@dataclass
-class Accumulator:
-    """A reduction whose partial result lives in registers: neutral element, vector type, and where totals are kept."""
+class Accumulator(NamedTuple):
+    """A reduction whose partial result lives in registers."""
 
     op: Op
     element: ScalarType
@@ -59,9 +57,8 @@ class Accumulator:
     error: str  # alloca of its compensation, for float sums
 
 
-@dataclass
-class Piece:
-    """Points [low, high) of the innermost dimension, and what the tests on it say there."""
+class Piece(NamedTuple):
+    """Points [low, high) of the innermost dimension, what the tests on it say there, and which sinks take effect."""
 
     low: str
     high: str
@@ -69,14 +66,16 @@ class Piece:
     stores: dict[Op, bool]
 
 
-@dataclass
 class Text:
     """A nest in three parts, so that a loop over tiles can go around the middle one."""
 
-    allocas: list[str] = field(default_factory=list)
-    before: "list[str | Body]" = field(default_factory=list)  # totals start
-    loops: "list[str | Body]" = field(default_factory=list)
-    after: "list[str | Body]" = field(default_factory=list)  # totals are stored
+    __slots__ = ("after", "allocas", "before", "loops")
+
+    def __init__(self) -> None:
+        self.allocas: list[str] = []
+        self.before: list[str | Body] = []  # totals start
+        self.loops: list[str | Body] = []
+        self.after: list[str | Body] = []  # totals are stored
 
 
 class NestWriter:

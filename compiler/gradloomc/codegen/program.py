@@ -6,8 +6,7 @@ and no extents, so the same program on other lengths has the same text and the s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import memory_scalar
@@ -19,23 +18,20 @@ from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import MemRefType, ScalarType
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """A piece of memory of a program: an argument, a constant, or something to allocate."""
 
     shape: tuple[int, ...]
     element: ScalarType
 
 
-@dataclass(frozen=True)
-class NativeStep:
+class NativeStep(NamedTuple):
     """Run the segment function `symbol`."""
 
     symbol: str
 
 
-@dataclass(frozen=True)
-class ExternStep:
+class ExternStep(NamedTuple):
     """Run the nd op `callee` on slots; operands and results are (slot, shape) pairs."""
 
     callee: str
@@ -44,8 +40,7 @@ class ExternStep:
     results: tuple[tuple[int, tuple[int, ...]], ...]
 
 
-@dataclass
-class Program:
+class Program(NamedTuple):
     """What a run-time needs: the text to compile, memory slots (arguments, constants, allocated), and steps in order."""
 
     text: str
@@ -55,7 +50,7 @@ class Program:
     constants: list[tuple[int, Any]]
     allocated: list[int]
     results: list[tuple[int, tuple[int, ...]]]
-    steps: list[NativeStep | ExternStep] = field(default_factory=list)
+    steps: list[NativeStep | ExternStep]
     bytes_moved: int = 0
     bytes_ideal: int = 0
     nests: int = 0

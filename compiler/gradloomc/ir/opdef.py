@@ -5,7 +5,6 @@ Facets are plain callables and never import the engines that consume them. Start
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from gradloomc.ir.builder import insertion
@@ -20,12 +19,11 @@ class Derivative:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
 class Constant(Derivative):
     """The result does not vary with the operands: the derivative is zero wherever it exists."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
 class Partials(Derivative):
     """An elementwise op: `rule(result, *operands)` returns one partial derivative per operand.
 
@@ -33,11 +31,13 @@ class Partials(Derivative):
     partial can be infinite or nan at a finite operand, so a zero (co)tangent must stay an exact zero.
     """
 
-    rule: Callable[..., Sequence[Any]]
-    singular: bool = False
+    __slots__ = ("rule", "singular")
+
+    def __init__(self, rule: Callable[..., Sequence[Any]], singular: bool = False):
+        self.rule = rule
+        self.singular = singular
 
 
-@dataclass(frozen=True, slots=True)
 class Linear(Derivative):
     """Linear in the listed operands together.
 
@@ -45,59 +45,73 @@ class Linear(Derivative):
     linear are passed for their types only.
     """
 
-    transpose: Callable[..., Sequence[Any]]
-    operands: tuple[int, ...] = (0,)
+    __slots__ = ("operands", "transpose")
+
+    def __init__(self, transpose: Callable[..., Sequence[Any]], operands: tuple[int, ...] = (0,)):
+        self.transpose = transpose
+        self.operands = operands
 
 
-@dataclass(frozen=True, slots=True)
 class Multilinear(Derivative):
     """Linear in each operand alone: `transposes[k](cotangent, *operands, **attributes)` is the cotangent of operand k."""
 
-    transposes: tuple[Callable[..., Any], ...]
+    __slots__ = ("transposes",)
+
+    def __init__(self, transposes: tuple[Callable[..., Any], ...]):
+        self.transposes = transposes
 
 
-@dataclass(frozen=True, slots=True)
 class Linearize(Derivative):
     """`rule(result, operands, tangents, attributes)` writes the tangent in other ops (a tangent may be None)."""
 
-    rule: Callable[..., Any]
+    __slots__ = ("rule",)
+
+    def __init__(self, rule: Callable[..., Any]):
+        self.rule = rule
 
 
-@dataclass(frozen=True, slots=True)
 class Expand(Derivative):
     """Differentiated through an equal program: `rule(*operands, **attributes)` writes the op in other, differentiable ops."""
 
-    rule: Callable[..., Any]
+    __slots__ = ("rule",)
+
+    def __init__(self, rule: Callable[..., Any]):
+        self.rule = rule
 
 
-@dataclass(frozen=True, slots=True)
 class Unsupported(Derivative):
     """No derivative; `reason` is what the user reads."""
 
-    reason: str
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str):
+        self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
 class Sample:
     """Operands (NumPy arrays) and attributes for one generated test."""
 
-    operands: tuple[Any, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    label: str = ""
+    __slots__ = ("attributes", "label", "operands")
+
+    def __init__(self, operands: tuple[Any, ...], attributes: dict[str, Any] | None = None, label: str = ""):
+        self.operands = operands
+        self.attributes = attributes or {}
+        self.label = label
 
 
-@dataclass(frozen=True, slots=True)
 class Domain:
     """Where the generated tests draw an elementwise op's operands: one open interval per operand.
 
     `edges` are extra values at which the result must equal NumPy's (nan, inf, 0.0, ... are always tried).
     """
 
-    intervals: tuple[tuple[float, float], ...]
-    edges: tuple[float, ...] = ()
+    __slots__ = ("edges", "intervals")
+
+    def __init__(self, intervals: tuple[tuple[float, float], ...], edges: tuple[float, ...] = ()):
+        self.intervals = intervals
+        self.edges = edges
 
 
-@dataclass(eq=False, slots=True)
 class OpDef:
     """The record of an op. Records are compared by identity.
 
@@ -117,29 +131,70 @@ class OpDef:
         tags: free words that passes look at ('elementwise', 'movement', 'reduction', 'product', 'terminator').
     """
 
-    name: str
-    doc: str
-    type_rule: Callable[..., Any]
-    reference: Callable[..., Any] | None = None
-    derivative: Derivative | None = None
-    scalar: Any = None
-    fold: Callable[..., Value | None] | None = None
-    commutative: bool = False
-    effects: bool = False
-    verify: Callable[[Op], None] | None = None
-    domain: Domain | None = None
-    samples: Callable[..., Sequence[Sample]] | None = None
-    cost: float = 1.0
-    tags: frozenset[str] = frozenset()
-    attributes: tuple[str, ...] = ()
-    grad_fn: str = ""
-    results: tuple[str, ...] = ("result",)
-    emit: str = ""  # scalar dialects: the name of the code generator's function
+    __slots__ = (
+        "attributes",
+        "commutative",
+        "cost",
+        "derivative",
+        "doc",
+        "domain",
+        "effects",
+        "emit",
+        "fold",
+        "grad_fn",
+        "name",
+        "reference",
+        "results",
+        "samples",
+        "scalar",
+        "tags",
+        "type_rule",
+        "verify",
+    )
 
-    def __post_init__(self) -> None:
-        if self.name in REGISTRY:
-            raise ValueError(f"op {self.name} is registered twice")
-        REGISTRY[self.name] = self
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        type_rule: Callable[..., Any],
+        *,
+        reference: Callable[..., Any] | None = None,
+        derivative: Derivative | None = None,
+        scalar: Any = None,
+        fold: Callable[..., Value | None] | None = None,
+        commutative: bool = False,
+        effects: bool = False,
+        verify: Callable[[Op], None] | None = None,
+        domain: Domain | None = None,
+        samples: Callable[..., Sequence[Sample]] | None = None,
+        cost: float = 1.0,
+        tags: frozenset[str] = frozenset(),
+        attributes: tuple[str, ...] = (),
+        grad_fn: str = "",
+        results: tuple[str, ...] = ("result",),
+        emit: str = "",
+    ):
+        if name in REGISTRY:
+            raise ValueError(f"op {name} is registered twice")
+        REGISTRY[name] = self
+        self.name = name
+        self.doc = doc
+        self.type_rule = type_rule
+        self.reference = reference
+        self.derivative = derivative
+        self.scalar = scalar
+        self.fold = fold
+        self.commutative = commutative
+        self.effects = effects
+        self.verify = verify
+        self.domain = domain
+        self.samples = samples
+        self.cost = cost
+        self.tags = tags
+        self.attributes = attributes
+        self.grad_fn = grad_fn
+        self.results = results
+        self.emit = emit
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         """Build the op at the insertion point, or return what it folds to."""

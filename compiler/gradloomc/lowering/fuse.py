@@ -7,15 +7,14 @@ and the backward program become one pass.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from gradloomc.dialects import kernel, nd
 from gradloomc.dialects import scalar as s
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.builder import at, insertion
-from gradloomc.ir.core import Block, Module, Op, Region, Value
+from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.errors import UnsupportedError
 from gradloomc.ir.inline import copy_op
 from gradloomc.ir.opdef import OpDef
@@ -28,7 +27,6 @@ from gradloomc.lowering.materialize import (
     is_unit_reshape,
     plan_materialization,
 )
-from gradloomc.passes.base import Pass
 
 IndexMap = tuple[tuple[int, int, int], ...]  # (dim, coefficient, offset) per axis; dim -1: the offset alone
 
@@ -36,25 +34,29 @@ IndexMap = tuple[tuple[int, int, int], ...]  # (dim, coefficient, offset) per ax
 PEEL_LIMIT = 16
 
 
-@dataclass
 class Root:
-    """A value that a nest stores or reduces, the box that it is computed over and where the box lies in the nest."""
+    """A value that a nest stores or reduces, the box that it is computed over and where the box lies in the nest.
 
-    value: Value
-    combine: str
-    source: Value  # the value computed at each point
-    dims: tuple[int, ...]  # nest dimensions that the result keeps
-    shape: tuple[int, ...]  # extents of the box
-    offset: tuple[int, ...] = ()
+    `source` is computed at each point of the box `shape`, which starts at `offset`; the result keeps the nest's `dims`.
+    """
+
+    __slots__ = ("combine", "dims", "offset", "shape", "source", "value")
+
+    def __init__(self, value: Value, combine: str, source: Value, dims: tuple[int, ...], shape: tuple[int, ...]):
+        self.value, self.combine, self.source = value, combine, source
+        self.dims, self.shape = dims, shape
+        self.offset = (0,) * len(shape)
 
 
-@dataclass
 class Group:
-    """Roots that share a nest."""
+    """Roots that share a nest; `leaves` is what they load, found out when it is asked for."""
 
-    shape: tuple[int, ...]
-    roots: list[Root] = field(default_factory=list)
-    leaves: set[tuple[Value, IndexMap]] | None = None  # what its roots load, found out when it is asked for
+    __slots__ = ("leaves", "roots", "shape")
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+        self.roots: list[Root] = []
+        self.leaves: set[tuple[Value, IndexMap]] | None = None
 
 
 def identity_map(offset: Sequence[int]) -> IndexMap:
@@ -362,8 +364,8 @@ class Fuser:
         groups: list[Group] = []
         for root in sorted(roots, key=lambda root: [-n for n in root.shape]):
             if 0 in root.shape and root.combine != "store":
-                root.offset = (0,) * len(root.shape)
-                groups.append(Group(root.shape, [root]))
+                groups.append(Group(root.shape))
+                groups[-1].roots.append(root)
                 continue
             for group in groups:
                 if self.fits(root, group):
@@ -371,7 +373,6 @@ class Fuser:
             else:
                 group = Group(root.shape)
                 groups.append(group)
-                root.offset = (0,) * len(root.shape)
             group.roots.append(root)
             group.leaves = None
         return groups
@@ -380,7 +381,6 @@ class Fuser:
         if len(root.shape) != len(group.shape) or 0 in group.shape:
             return False
         if root.shape == group.shape:
-            root.offset = (0,) * len(root.shape)
             return True
         differences = [n - m for n, m in zip(group.shape, root.shape, strict=True)]
         if any(not 0 <= d <= PEEL_LIMIT or 4 * d > m for d, m in zip(differences, root.shape, strict=True)):
@@ -450,15 +450,3 @@ class Fuser:
 def fuse_function(function: Op) -> Op:
     """Return `function`, which is on the nd level, on the kernels level."""
     return Fuser(function).run()
-
-
-@dataclass(frozen=True)
-class Fuse(Pass):
-    """Turn nd functions into fused kernels."""
-
-    name: ClassVar[str] = "fuse"
-    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
-    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
-
-    def run(self, module: Module) -> None:
-        module.replace_functions(fuse_function(function) for function in module.block.ops)

@@ -7,8 +7,7 @@ on any shape is one long loop.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,9 @@ from gradloomc.dialects import kernel, loops, nd
 from gradloomc.dialects import scalar as s
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at, insertion
-from gradloomc.ir.core import Block, Module, Op, Region, Value
+from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.types import ScalarType, Type, memref
 from gradloomc.lowering.tile import Tiled, plan_tiles
-from gradloomc.passes.base import Pass
 
 
 # Points from which a nest is worth a longer compilation.
@@ -277,18 +275,3 @@ class BufferAssignment:
 def lower_to_loops(function: Op, vector_bits: int = 512) -> Op:
     """Return a kernels-level function on the loops level (its kernels' regions are moved, not copied)."""
     return BufferAssignment(function, vector_bits).run()
-
-
-@dataclass(frozen=True)
-class ToLoops(Pass):
-    """Assign buffers and turn kernels into loop nests; `vector_bits` is the width of the target's registers."""
-
-    name: ClassVar[str] = "to-loops"
-    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
-    leaves: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
-    vector_bits: int = 512
-
-    def run(self, module: Module) -> None:
-        module.replace_functions(
-            lower_to_loops(function, self.vector_bits) for function in module.block.ops
-        )

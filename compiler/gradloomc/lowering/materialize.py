@@ -4,8 +4,6 @@ A value is materialized for a reason that can be printed: it is a result, an ope
 a reshaped array, or recomputing it would cost more than writing and reading it. This file only decides; fuse.py builds.
 """
 
-from dataclasses import dataclass, field
-
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
@@ -16,15 +14,21 @@ STORE_COST = 60.0
 BROADCAST_COST = 8.0
 
 
-@dataclass
 class Plan:
-    """The decisions: reasons of materialized values, views, and the level at which each value can be used."""
+    """The decisions.
 
-    reasons: dict[Value, str] = field(default_factory=dict)
-    stored: set[Value] = field(default_factory=set)  # their users read them from memory
-    views: set[Value] = field(default_factory=set)  # another shape of what is in memory
-    available: dict[Value, int] = field(default_factory=dict)
-    cost: dict[Value, float] = field(default_factory=dict)
+    `reasons` says why a value is materialized; `stored` ones are read from memory by their users; `views` are another shape of
+    what is in memory; `available` is the level from which on a value can be used, `cost` what an element takes to compute.
+    """
+
+    __slots__ = ("available", "cost", "reasons", "stored", "views")
+
+    def __init__(self) -> None:
+        self.reasons: dict[Value, str] = {}
+        self.stored: set[Value] = set()
+        self.views: set[Value] = set()
+        self.available: dict[Value, int] = {}
+        self.cost: dict[Value, float] = {}
 
     def is_loaded(self, value: Value) -> bool:
         """Tell whether loops read `value` from memory."""

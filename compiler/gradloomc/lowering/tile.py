@@ -6,8 +6,6 @@ the whole group on a tile of rows that fits the cache, then on the next. Sums ov
 after the group.
 """
 
-from dataclasses import dataclass, field
-
 from gradloomc.dialects import kernel, nd
 from gradloomc.ir.core import Op, Value
 
@@ -18,13 +16,13 @@ MEMORY_BYTES = 1 << 17
 LEAST_ROWS = 64
 
 
-@dataclass
 class Tiled:
-    """Kernels that run together, `rows` rows at a time."""
+    """Kernels that run together, `rows` of `extent` rows at a time."""
 
-    ops: list[Op] = field(default_factory=list)
-    extent: int = 0
-    rows: int = 0
+    __slots__ = ("extent", "ops", "rows")
+
+    def __init__(self, ops: list[Op], extent: int, rows: int):
+        self.ops, self.extent, self.rows = ops, extent, rows
 
 
 def plan_tiles(operations: list[Op]) -> list[Op | Tiled]:

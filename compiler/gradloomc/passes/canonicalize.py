@@ -4,14 +4,11 @@ Each rule is a function whose docstring is its law. Rules for floats only use la
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from gradloomc.dialects import nd
-from gradloomc.ir.core import Module, Op, Value
-from gradloomc.passes.base import Pass
+from gradloomc.ir.core import Op, Value
 from gradloomc.rewrite.simplify import Rule, simplify_function
 
 
@@ -121,19 +118,6 @@ RULES: dict[object, tuple[Rule, ...]] = {
     nd.neg: (negative_of_scaled,),
     nd.dot: (dot_of_transposed,),
 }
-
-
-@dataclass(frozen=True)
-class Canonicalize(Pass):
-    """Simplify nd programs by algebra and constant folding."""
-
-    name: ClassVar[str] = "canonicalize"
-    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
-    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
-
-    def run(self, module: Module) -> None:
-        for function in module.block.ops:
-            canonicalize_function(function)
 
 
 def canonicalize_function(function: Op) -> int:

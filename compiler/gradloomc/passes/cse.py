@@ -4,25 +4,12 @@ Ops with effects and ops with regions stay as they are; so do ops tagged `reads-
 they give may change between two of them.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from gradloomc.ir.attributes import attribute_key
-from gradloomc.ir.core import Block, Module, Op, Value
-from gradloomc.passes.base import Pass
+from gradloomc.ir.core import Block, Op, Value
 
 _Table = dict[tuple[Any, ...], Op]
-
-
-@dataclass(frozen=True)
-class CSE(Pass):
-    """Compute what is computed several times only once."""
-
-    name: ClassVar[str] = "cse"
-
-    def run(self, module: Module) -> None:
-        for function in module.block.ops:
-            eliminate_common_subexpressions(function)
 
 
 def eliminate_common_subexpressions(function: Op) -> int:

@@ -1,21 +1,6 @@
 """Removes ops whose results nobody uses."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
-from gradloomc.ir.core import Block, Module, Op
-from gradloomc.passes.base import Pass
-
-
-@dataclass(frozen=True)
-class DCE(Pass):
-    """Remove ops whose results are not used and that have no effect."""
-
-    name: ClassVar[str] = "dce"
-
-    def run(self, module: Module) -> None:
-        for function in module.block.ops:
-            eliminate_dead_code(function)
+from gradloomc.ir.core import Block, Op
 
 
 def eliminate_dead_code(function: Op) -> int:

@@ -11,12 +11,12 @@ from gradloomc.passes.base import Pass
 
 PASSES: dict[str, str] = {
     "adjoint": "gradloomc.ad.passes:Adjoint",
-    "canonicalize": "gradloomc.passes.canonicalize:Canonicalize",
-    "cse": "gradloomc.passes.cse:CSE",
-    "dce": "gradloomc.passes.dce:DCE",
-    "fuse": "gradloomc.lowering.fuse:Fuse",
+    "canonicalize": "gradloomc.passes.cleanup:Canonicalize",
+    "cse": "gradloomc.passes.cleanup:CSE",
+    "dce": "gradloomc.passes.cleanup:DCE",
+    "fuse": "gradloomc.lowering.passes:Fuse",
     "linearize": "gradloomc.ad.passes:Linearize",
-    "to-loops": "gradloomc.lowering.loops:ToLoops",
+    "to-loops": "gradloomc.lowering.passes:ToLoops",
 }
 
 

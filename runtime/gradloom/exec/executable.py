@@ -7,8 +7,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gradloomc.ir.core import Op
@@ -29,8 +28,7 @@ empty = pool.empty
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """What one call does and what it took to build: counts, bytes and seconds."""
 
     kernels: int

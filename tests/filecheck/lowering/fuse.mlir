@@ -4,7 +4,7 @@
 
 // CHECK-LABEL: func.func @shifted_sum
 // CHECK: kernel.nest %x
-// CHECK-SAME: inputs = {{\[\[}}0 : i64, [array<i64: 0, 1, 1>]], [0 : i64, [array<i64: 0, 1, 0>]]]
+// CHECK-SAME: inputs = {{\[\[}}0 : i64, [array<i64: 0, 1, 0>]], [0 : i64, [array<i64: 0, 1, 1>]]]
 // CHECK-SAME: outputs = {{\[\[}}"add"
 // CHECK: arith.mulf
 // CHECK-NOT: kernel.nest

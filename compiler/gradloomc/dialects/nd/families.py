@@ -4,7 +4,6 @@ Rules may mix values and Python numbers: `mul(x, 2.0)` builds the constant in th
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -75,9 +74,10 @@ def with_constants(operands: tuple[Any, ...]) -> list[Value]:
     return [operand if operand.__class__ is Value else splat(operand, like.type) for operand in operands]
 
 
-@dataclass(eq=False, slots=True)
 class ElementwiseDef(OpDef):
     """The record of an elementwise op: its operands have one shape and (but for conditions) one element type."""
+
+    __slots__ = ()
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         for operand in operands:

@@ -1,0 +1,36 @@
+"""The lowering passes, under the names by which pipelines call them."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gradloomc.ir.core import Module
+from gradloomc.lowering.fuse import fuse_function
+from gradloomc.lowering.loops import lower_to_loops
+from gradloomc.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Turn nd functions into fused kernels."""
+
+    name: ClassVar[str] = "fuse"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
+
+    def run(self, module: Module) -> None:
+        module.replace_functions(fuse_function(function) for function in module.block.ops)
+
+
+@dataclass(frozen=True)
+class ToLoops(Pass):
+    """Assign buffers and turn kernels into loop nests; `vector_bits` is the width of the target's registers."""
+
+    name: ClassVar[str] = "to-loops"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    vector_bits: int = 512
+
+    def run(self, module: Module) -> None:
+        module.replace_functions(
+            lower_to_loops(function, self.vector_bits) for function in module.block.ops
+        )
