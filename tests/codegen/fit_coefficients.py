@@ -285,8 +285,8 @@ POLYNOMIALS = [
     ),
     Polynomial(
         "erfc",
-        "(1 + 2x) exp(x^2) erfc(x) by (x - 4)/(x + 4), 0 <= x <= 28 (f32: 10.5)",
-        lambda t: scaled_erfcx(from_mapped(t)),
+        "(1 + 2x) exp(x^2) erfc(x) - 1 by (x - 4)/(x + 4), 0 <= x <= 28 (f32: 10.5)",
+        lambda t: scaled_erfcx(from_mapped(t)) - 1,
         lambda t: 1 / scaled_erfcx(from_mapped(t)),
         -1,
         mp.mpf(24) / 32,

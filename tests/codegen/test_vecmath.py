@@ -183,11 +183,11 @@ def test_nan_with_any_payload_stays_nan(name):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_polynomial_is_accurate_enough(dtype):
     specs = {spec.name: spec for spec in POLYNOMIALS + POWER_F32}
-    bound = {"f64": 2.0**-54.7, "f32": 2.0**-26.0}[dtype]
+    bound = {"f64": 2.0**-54.5, "f32": 2.0**-25.3}[dtype]
     for name, terms in COEFFICIENTS[dtype].items():
         error = weighted_error(specs[name], dtype, terms)
-        # f32 pow needs half of what f64 lanes hold.
-        assert error <= (2.0**-32 if name.startswith("pow_f32") else bound), name
+        # f32 pow rounds once more, to f32.
+        assert error <= (2.0**-28.5 if name.startswith("pow_f32") else bound), name
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -83,5 +83,4 @@ def _scaled_erfc(lanes: Lanes, a: str, inverse: str) -> str:
     t = lanes.mul(lanes.sub(a, 4.0), inverse)
     residual = lanes.fma(lanes.neg(t), a, lanes.fma(lanes.add(t, 1.0), -4.0, a))
     t = lanes.fma(residual, inverse, t)
-    terms = coefficients(lanes, "erfc")
-    return polynomial(lanes, t, (terms[0] - 1.0, *terms[1:]))
+    return polynomial(lanes, t, coefficients(lanes, "erfc"))
