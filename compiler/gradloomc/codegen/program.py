@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import memory_scalar
-from gradloomc.codegen.nest import Buffer, NestWriter, Sizes, Text
+from gradloomc.codegen.nest import NestWriter, Text
+from gradloomc.codegen.nest_context import Buffer, Sizes
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types

@@ -1,0 +1,360 @@
+"""The body of an innermost loop: one vector of points, in full (a long piece) or under a mask (ends and failed rows)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gradloomc.codegen.body import Body
+from gradloomc.codegen.instructions import Vector, emit_op, memory_scalar
+from gradloomc.codegen.nest_context import (
+    Buffer,
+    NestContext,
+    Piece,
+    is_literal,
+    plus,
+    product,
+)
+from gradloomc.codegen.reduction import combine, horizontal
+from gradloomc.dialects import kernel, loops
+from gradloomc.dialects import scalar as s
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.fuse import inside_range
+from gradloomc.lowering.loops import neutral_element
+
+
+class Lane:
+    """Writes the body of one innermost loop: in full (a main loop's piece) or under a mask (`limit` is the range's end)."""
+
+    def __init__(
+        self,
+        nest: NestContext,
+        body: Body,
+        row: Body,
+        width: int,
+        point: str,
+        limit: str | None,
+        piece: Piece | None,
+        fresh: str | None,
+    ):
+        self.nest, self.body, self.row, self.width = nest, body, row, width
+        self.point, self.limit, self.piece, self.fresh = point, limit, piece, fresh
+        self.v = Vector(body, width)
+        self.names: dict[Value, str] = {}
+        self.decided: dict[Value, bool] = dict(piece.tests) if piece else {}
+        if piece:  # main loops only run in rows where the outer tests hold
+            for op in nest.ops:
+                if op.kind is kernel.inside and op.attributes["dim"] != nest.inner:
+                    self.decided[op.results[0]] = True
+
+    def run(self) -> dict[Op, str]:
+        """Write everything; return the new value of each reduction kept in registers."""
+        nest = self.nest
+        active = [op for op in nest.sinks if self.piece is None or self.piece.stores[op]]
+        self.decide()
+        needed = self.needed(active)
+        if self.limit is not None:
+            self.start_mask()
+        for op in nest.ops:
+            if op.results and op.results[0] in needed:
+                self.write(op)
+        updates = {}
+        for op in active:
+            value = self.value(op.operands[0])
+            if op.kind is loops.store:
+                self.store(op, value)
+            elif op in nest.accumulators:
+                updates[op] = self.accumulate(op, value)
+            else:
+                self.combine_in_memory(op, value)
+        return updates
+
+    def decide(self) -> None:
+        """Fold the logic of tests whose answers are known in this piece."""
+        for op in self.nest.ops:
+            if op.kind in (s.andi, s.ori) and op.results[0].type is ir_types.i1:
+                known = [self.decided.get(operand) for operand in op.operands]
+                absorbing = op.kind is s.ori
+                if absorbing in known:
+                    self.decided[op.results[0]] = absorbing
+                elif None not in known:
+                    self.decided[op.results[0]] = not absorbing
+
+    def chosen(self, op: Op) -> Value | None:
+        """Return the operand that a select is known to take, if it is known."""
+        if op.kind is not s.select:
+            return None
+        answer = self.decided.get(op.operands[0])
+        return None if answer is None else op.operands[1 if answer else 2]
+
+    def needed(self, sinks: Sequence[Op]) -> set[Value]:
+        """Return the values of this depth that the sinks depend on."""
+        nest = self.nest
+        wanted = {op.operands[0] for op in sinks}
+        for op in reversed(nest.ops):
+            if not op.results or op.results[0] not in wanted:
+                continue
+            if op.results[0] in self.decided:
+                continue
+            taken = self.chosen(op)
+            wanted.update(op.operands if taken is None else (taken,))
+        return {value for value in wanted if nest.depths.get(value) == nest.inner}
+
+    def value(self, value: Value) -> str:
+        """Return the vector for a scalar of the region: computed here, or a splat of an outer scalar."""
+        name = self.names.get(value)
+        if name is not None:
+            return name
+        if value in self.decided:
+            return self.v.literal(self.decided[value], ir_types.i1)
+        op = value.op
+        assert op is not None
+        if op.kind is s.constant:
+            return self.v.literal(op.attributes["value"], op.attributes["type"])
+        return Vector(self.row, self.width).splat(self.nest.names[value], value.type)
+
+    def write(self, op: Op) -> None:
+        result = op.results[0]
+        if result in self.decided:
+            return
+        taken = self.chosen(op)
+        if taken is not None:
+            self.names[result] = self.value(taken)
+        elif op.kind is loops.load:
+            self.names[result] = self.load(op)
+        elif op.kind is kernel.index:
+            self.names[result] = self.lane_points()
+        elif op.kind is kernel.inside:
+            dim = op.attributes["dim"]
+            self.names[result] = self.between(
+                self.nest.bound(dim, op.attributes["low"]), self.nest.bound(dim, op.attributes["high"])
+            )
+        else:
+            self.names[result] = emit_op(self.v, op, [self.value(operand) for operand in op.operands])
+
+    # --- points and masks ---
+
+    def lane_points(self) -> str:
+        """Return the vector of coordinates: point, point + 1, ..."""
+        kind = f"<{self.width} x i64>"
+        iota = ", ".join(f"i64 {k}" for k in range(self.width))
+        start = self.v.splat(self.point, ir_types.i64)
+        return self.body.emit(f"add {kind} {start}, <{iota}>", kind)
+
+    def compare_points(self, predicate: str, bound: str) -> str:
+        kind = f"<{self.width} x i64>"
+        if is_literal(bound):
+            other = f"splat (i64 {bound})"
+        else:
+            home = self.body if bound in (self.limit, self.fresh) else self.row
+            other = Vector(home, self.width).splat(bound, ir_types.i64)
+        return self.body.emit(f"icmp {predicate} {kind} {self.lane_points()}, {other}", self.v.of("i1"))
+
+    def between(self, low: str, high: str) -> str:
+        mask = None
+        if low != "0":
+            mask = self.compare_points("sge", low)
+        if high != self.nest.extents[self.nest.inner]:
+            below = self.compare_points("slt", high)
+            mask = below if mask is None else self.v.binary("and", ir_types.i1, mask, below)
+        return mask if mask is not None else self.v.literal(True, ir_types.i1)
+
+    def start_mask(self) -> None:
+        assert self.limit is not None
+        self.mask = self.compare_points("slt", self.limit)
+
+    def both(self, x: str, y: str) -> str:
+        return self.v.binary("and", ir_types.i1, x, y)
+
+    # --- memory ---
+
+    def inner_axis(self, index_map: Any) -> tuple[int, int, int]:
+        """Return (axis, coefficient, offset) of the innermost dimension in a map."""
+        found = [
+            (axis, coefficient, offset)
+            for axis, (dim, coefficient, offset) in enumerate(index_map)
+            if dim == self.nest.inner
+        ]
+        return found[0]
+
+    def load(self, op: Op) -> str:
+        buffer, index_map = self.nest.buffers[op.operands[0]], op.attributes["map"]
+        inner = [k for k, entry in enumerate(index_map) if entry[0] == self.nest.inner]
+        base = self.nest.element_pointer(
+            self.row, buffer, self.nest.offset(self.row, buffer, index_map, self.nest.inner)
+        )
+        axis, coefficient, offset = self.inner_axis(index_map)
+        memory = memory_scalar(buffer.element)
+        mask = None
+        if self.limit is not None:
+            mask = self.load_mask(buffer, axis, coefficient, offset)
+        if len(inner) == 1 and coefficient == 1 and buffer.strides[axis] == "1":
+            pointer = self.body.emit(f"getelementptr {memory}, ptr {base}, i64 {self.point}", "ptr")
+            name = self.load_vector(memory, pointer, mask, buffer)
+        else:
+            name = self.gather(buffer, index_map, base, mask)
+        return self.nest.from_memory(self.v, name, buffer.element)
+
+    def load_mask(self, buffer: Buffer, axis: int, coefficient: int, offset: int) -> str:
+        """Return the mask of lanes whose element exists."""
+        extent = self.nest.static[self.nest.inner]
+        ends = (offset, coefficient * (extent - 1) + offset)
+        mask = self.mask
+        if min(ends) >= 0 and max(ends) < buffer.shape[axis]:
+            return mask
+        low, high = inside_range(buffer.shape[axis], coefficient, offset)
+        low, high = max(low, 0), min(high, extent)
+        return self.both(
+            mask, self.between(self.nest.bound(self.nest.inner, low), self.nest.bound(self.nest.inner, high))
+        )
+
+    def load_vector(self, memory: str, pointer: str, mask: str | None, buffer: Buffer) -> str:
+        kind, align = self.v.of(memory), max(1, buffer.element.itemsize)
+        if mask is None:
+            return self.body.emit(f"load {kind}, ptr {pointer}, align {align}", kind)
+        suffix = f"v{self.width}{_suffix(memory)}"
+        mask_type = self.v.of("i1")
+        self.body.declare(f"declare {kind} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask_type}, {kind})")
+        return self.body.emit(
+            f"call {kind} @llvm.masked.load.{suffix}.p0(ptr {pointer}, i32 {align}, {mask_type} {mask}, "
+            f"{kind} zeroinitializer)",
+            kind,
+        )
+
+    def lane_pointers(self, buffer: Buffer, index_map: Any, base: str) -> str:
+        """Return one address per lane for an access that is not a run of neighbours."""
+        kind = f"<{self.width} x i64>"
+        stride = "0"
+        for axis, (dim, coefficient, _) in enumerate(index_map):
+            if dim == self.nest.inner:
+                stride = plus(self.row, stride, product(self.row, str(coefficient), buffer.strides[axis]))
+        if is_literal(stride):
+            steps = f"splat (i64 {stride})"
+        else:
+            steps = Vector(self.row, self.width).splat(stride, ir_types.i64)
+        offsets = self.body.emit(f"mul {kind} {self.lane_points()}, {steps}", kind)
+        return self.body.emit(
+            f"getelementptr {memory_scalar(buffer.element)}, ptr {base}, {kind} {offsets}", f"<{self.width} x ptr>"
+        )
+
+    def gather(self, buffer: Buffer, index_map: Any, base: str, mask: str | None) -> str:
+        memory = memory_scalar(buffer.element)
+        kind, mask_type = self.v.of(memory), self.v.of("i1")
+        pointers = self.lane_pointers(buffer, index_map, base)
+        suffix = f"v{self.width}{_suffix(memory)}.v{self.width}p0"
+        lanes = f"<{self.width} x ptr>"
+        self.body.declare(f"declare {kind} @llvm.masked.gather.{suffix}({lanes}, i32, {mask_type}, {kind})")
+        mask = mask or self.v.literal(True, ir_types.i1)
+        align = max(1, buffer.element.itemsize)
+        return self.body.emit(
+            f"call {kind} @llvm.masked.gather.{suffix}({lanes} {pointers}, i32 {align}, {mask_type} {mask}, "
+            f"{kind} zeroinitializer)",
+            kind,
+        )
+
+    def sink_mask(self, op: Op) -> str | None:
+        """Return the mask under which a sink takes effect; None when it always does."""
+        if self.limit is None:
+            return None
+        nest, dim = self.nest, self.nest.inner
+        mask = self.mask
+        low, high = op.attributes["low"][dim], op.attributes["high"][dim]
+        if low != 0 or high != nest.static[dim]:
+            mask = self.both(mask, self.between(nest.bound(dim, low), nest.bound(dim, high)))
+        for test in nest.outer_box(self.row, op):
+            mask = self.both(mask, Vector(self.row, self.width).splat(test, ir_types.i1))
+        return mask
+
+    def target(self, op: Op) -> tuple[Buffer, Any, str]:
+        nest = self.nest
+        buffer, index_map = nest.buffers[op.operands[1]], nest.target_map(op)
+        base = nest.element_pointer(self.row, buffer, nest.offset(self.row, buffer, index_map, nest.inner))
+        return buffer, index_map, base
+
+    def store(self, op: Op, value: str) -> None:
+        buffer, index_map, base = self.target(op)
+        name = self.nest.to_memory(self.v, value, buffer.element)
+        self.write_vector(buffer, index_map, base, name, self.sink_mask(op))
+
+    def write_vector(self, buffer: Buffer, index_map: Any, base: str, name: str, mask: str | None) -> None:
+        memory = memory_scalar(buffer.element)
+        kind, mask_type = self.v.of(memory), self.v.of("i1")
+        align = max(1, buffer.element.itemsize)
+        axis, _, _ = self.inner_axis(index_map)
+        if buffer.strides[axis] == "1":
+            pointer = self.body.emit(f"getelementptr {memory}, ptr {base}, i64 {self.point}", "ptr")
+            if mask is None:
+                self.body.effect(f"store {kind} {name}, ptr {pointer}, align {align}")
+                return
+            suffix = f"v{self.width}{_suffix(memory)}"
+            self.body.declare(f"declare void @llvm.masked.store.{suffix}.p0({kind}, ptr, i32, {mask_type})")
+            self.body.effect(
+                f"call void @llvm.masked.store.{suffix}.p0({kind} {name}, ptr {pointer}, i32 {align}, {mask_type} {mask})"
+            )
+            return
+        pointers, lanes = self.lane_pointers(buffer, index_map, base), f"<{self.width} x ptr>"
+        suffix = f"v{self.width}{_suffix(memory)}.v{self.width}p0"
+        self.body.declare(f"declare void @llvm.masked.scatter.{suffix}({kind}, {lanes}, i32, {mask_type})")
+        mask = mask or self.v.literal(True, ir_types.i1)
+        self.body.effect(
+            f"call void @llvm.masked.scatter.{suffix}({kind} {name}, {lanes} {pointers}, i32 {align}, {mask_type} {mask})"
+        )
+
+    # --- reductions ---
+
+    def neutral(self, op: Op) -> str:
+        element, how = op.operands[0].type, op.attributes["combine"]
+        if how == "add" and element.kind == "f":
+            return self.v.literal(-0.0, element)  # x + -0.0 is x, for -0.0 too
+        return self.v.literal(neutral_element(how, element), element)
+
+    def masked_value(self, op: Op, value: str) -> str:
+        """Return the value, neutral in lanes that do not count (outside the mask, or covered by the vector before)."""
+        mask = self.sink_mask(op)
+        if mask is None:
+            assert self.fresh is not None
+            mask = self.compare_points("sge", self.fresh)
+        return self.v.select(mask, op.operands[0].type, value, self.neutral(op))
+
+    def accumulate(self, op: Op, value: str) -> str:
+        acc = self.nest.accumulators[op]
+        return combine(self.v, acc.combine, acc.element, self.nest.partial[op], self.masked_value(op, value))
+
+    def combine_in_memory(self, op: Op, value: str) -> None:
+        """Combine into a result that keeps the innermost dimension, or that outer loops come back to."""
+        how = op.attributes["combine"]
+        buffer, index_map, base = self.target(op)
+        element, memory = buffer.element, memory_scalar(buffer.element)
+        if self.nest.inner in op.attributes["dims"]:
+            mask = self.sink_mask(op)
+            axis, _, _ = self.inner_axis(index_map)
+            if buffer.strides[axis] == "1":
+                pointer = self.body.emit(f"getelementptr {memory}, ptr {base}, i64 {self.point}", "ptr")
+                old = self.fresh_vector(memory, pointer, mask, buffer)
+            else:
+                old = self.gather(buffer, index_map, base, mask)
+            old = self.nest.from_memory(self.v, old, element)
+            new = combine(self.v, how, element, old, self.masked_value(op, value))
+            self.write_vector(buffer, index_map, base, self.nest.to_memory(self.v, new, element), mask)
+            return
+        total = horizontal(self.body, self.masked_value(op, value), how, element, self.width)
+        v = Vector(self.body, 1)
+        old = self.nest.from_memory(v, self.body.fresh(f"load {memory}, ptr {base}"), element)
+        new = combine(v, how, element, old, total)
+        self.body.effect(f"store {memory} {self.nest.to_memory(v, new, element)}, ptr {base}")
+
+    def fresh_vector(self, memory: str, pointer: str, mask: str | None, buffer: Buffer) -> str:
+        """Load memory that this loop also writes."""
+        kind, align = self.v.of(memory), max(1, buffer.element.itemsize)
+        if mask is None:
+            return self.body.fresh(f"load {kind}, ptr {pointer}, align {align}", kind)
+        suffix, mask_type = f"v{self.width}{_suffix(memory)}", self.v.of("i1")
+        self.body.declare(f"declare {kind} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask_type}, {kind})")
+        return self.body.fresh(
+            f"call {kind} @llvm.masked.load.{suffix}.p0(ptr {pointer}, i32 {align}, {mask_type} {mask}, "
+            f"{kind} zeroinitializer)",
+            kind,
+        )
+
+
+def _suffix(memory: str) -> str:
+    return {"double": "f64", "float": "f32", "half": "f16"}.get(memory, memory)

@@ -1,0 +1,217 @@
+"""What all code of one nest shares: buffers with their strides, run-time sizes, counters, scopes, and addresses of elements."""
+
+from typing import Any, NamedTuple
+
+from gradloomc.codegen.body import Body
+from gradloomc.codegen.instructions import Vector, memory_scalar
+from gradloomc.dialects import kernel, loops
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.types import ScalarType
+
+
+class Sizes:
+    """The run-time numbers of a function: extents and strides, passed in one array of i64."""
+
+    def __init__(self) -> None:
+        self.values: list[int] = []
+
+    def slot(self, value: int) -> int:
+        self.values.append(value)
+        return len(self.values) - 1
+
+
+class Buffer:
+    """A memref in native code: its pointer's name and its strides in elements (names or literals)."""
+
+    __slots__ = ("element", "pointer", "shape", "strides")
+
+    def __init__(self, pointer: str, element: ScalarType, shape: tuple[int, ...]):
+        self.pointer, self.element, self.shape = pointer, element, shape
+        self.strides: list[str] = []
+
+
+class Accumulator(NamedTuple):
+    """A reduction whose partial result lives in registers."""
+
+    op: Op
+    element: ScalarType
+    combine: str
+    depth: int  # the loop in whose scope the total starts and ends
+    total: str  # alloca of the running total
+    error: str  # alloca of its compensation, for float sums
+
+
+class Piece(NamedTuple):
+    """Points [low, high) of the innermost dimension, what the tests on it say there, and which sinks take effect."""
+
+    low: str
+    high: str
+    tests: dict[Value, bool]
+    stores: dict[Op, bool]
+
+
+class NestContext:
+    """The state of a nest that is being written."""
+
+    def __init__(
+        self,
+        op: Op,
+        buffers: dict[Value, Buffer],
+        number: int,
+        entry: Body,
+        sizes: Sizes,
+        rows: tuple[str, str] | None = None,
+    ):
+        """Prepare to write `op`; `rows` limits its outermost dimension to [low, high), the names of a tile's ends."""
+        self.rows = rows
+        self.op, self.buffers, self.number = op, buffers, number
+        self.entry, self.sizes = entry, sizes
+        self.static: tuple[int, ...] = op.attributes["extents"]
+        self.width: int = op.attributes["width"]
+        self.ops = list(op.regions[0].block.ops[:-1])
+        self.inner = len(self.static) - 1
+        self.depths: dict[Value, int] = {}
+        self.lines: list[str | Body] = []
+        self.scopes: list[Body] = []
+        self.allocas: list[str] = []
+        self.labels = 0
+        self.axis_extents: dict[str, str] = {}
+        self.names: dict[Value, str] = {}  # scalars written in outer scopes
+
+    def depth_of(self, op: Op) -> int:
+        """Return the deepest dimension that a scalar varies with; -1 for none."""
+        if op.kind is loops.load:
+            return max([dim for dim, coefficient, _ in op.attributes["map"] if coefficient], default=-1)
+        if op.kind in (kernel.index, kernel.inside):
+            return op.attributes["dim"]
+        return max([self.depths.get(operand, -1) for operand in op.operands], default=-1)
+
+    def scope(self, parent: Body | None) -> Body:
+        self.labels += 1
+        return Body(f"n{self.number}s{self.labels}_", "?", parent or self.entry)
+
+    def load_size(self, value: int) -> str:
+        slot = self.sizes.slot(value)
+        pointer = self.entry.emit(f"getelementptr i64, ptr %sizes, i64 {slot}")
+        return self.entry.emit(f"load i64, ptr {pointer}, align 8", "i64")
+
+    def load_strides(self, buffer: Buffer) -> None:
+        if len(buffer.strides) == len(buffer.shape):
+            return
+        stride, strides = 1, []
+        for axis in reversed(range(len(buffer.shape))):
+            strides.append("1" if axis == len(buffer.shape) - 1 else self.load_size(stride))
+            stride *= buffer.shape[axis]
+        buffer.strides = strides[::-1]
+
+    def inside(self, body: Body, point: str, low: str, high: str) -> str:
+        above = body.emit(f"icmp sge i64 {point}, {low}", "i1")
+        below = body.emit(f"icmp slt i64 {point}, {high}", "i1")
+        return body.emit(f"and i1 {above}, {below}", "i1")
+
+    def bound(self, dim: int, position: int) -> str:
+        """Return a position of a dimension: counted from the end if it is in the second half, so it fits any extent."""
+        extent = self.static[dim]
+        if position <= extent // 2:
+            return str(position)
+        if position == extent:
+            return self.extents[dim]
+        return self.scopes[0].emit(f"sub i64 {self.extents[dim]}, {extent - position}", "i64")
+
+    def from_memory(self, v: Vector, name: str, element: ScalarType) -> str:
+        if element is ir_types.i1:
+            zero = "0" if v.width == 1 else "zeroinitializer"
+            return v.body.emit(f"icmp ne {v.of('i8')} {name}, {zero}", v.of("i1"))
+        v.body.types[name] = v.type(element)
+        return name
+
+    def to_memory(self, v: Vector, name: str, element: ScalarType) -> str:
+        return v.cast("zext", name, "i1", "i8") if element is ir_types.i1 else name
+
+    def address(self, body: Body, buffer: Buffer, index_map: Any) -> str:
+        """Return the address of the element at the mapped point (only dimensions whose counters exist)."""
+        offset = self.offset(body, buffer, index_map, None)
+        return self.element_pointer(body, buffer, offset)
+
+    def element_pointer(self, body: Body, buffer: Buffer, offset: str) -> str:
+        if offset == "0":
+            return buffer.pointer
+        return body.emit(f"getelementptr {memory_scalar(buffer.element)}, ptr {buffer.pointer}, i64 {offset}", "ptr")
+
+    def offset(self, body: Body, buffer: Buffer, index_map: Any, skip: int | None) -> str:
+        """Return the offset in elements of the mapped point; dimension `skip` counts as 0."""
+        total = "0"
+        for axis, (dim, coefficient, constant) in enumerate(index_map):
+            if dim < 0 or dim == skip:
+                position = str(constant)
+            else:
+                position = self.position(body, buffer, axis, dim, coefficient, constant)
+            total = plus(body, total, product(body, position, buffer.strides[axis]))
+        return total
+
+    def position(self, body: Body, buffer: Buffer, axis: int, dim: int, coefficient: int, constant: int) -> str:
+        point = self.counters[dim]
+        position = plus(body, product(body, point, str(coefficient)), str(constant))
+        ends = (constant, coefficient * (self.static[dim] - 1) + constant)
+        if min(ends) < 0:  # rows that a pad adds are never used, but must not be read out of bounds
+            below = body.emit(f"icmp slt i64 {position}, 0", "i1")
+            position = body.emit(f"select i1 {below}, i64 0, i64 {position}", "i64")
+        if max(ends) >= buffer.shape[axis]:
+            last = body.emit(f"sub i64 {self.axis_extent(buffer, axis)}, 1", "i64")
+            beyond = body.emit(f"icmp sgt i64 {position}, {last}", "i1")
+            position = body.emit(f"select i1 {beyond}, i64 {last}, i64 {position}", "i64")
+        return position
+
+    def axis_extent(self, buffer: Buffer, axis: int) -> str:
+        key = f"{buffer.pointer}:{axis}"
+        if key not in self.axis_extents:
+            self.axis_extents[key] = self.load_size(buffer.shape[axis])
+        return self.axis_extents[key]
+
+    def target_map(self, op: Op) -> list[tuple[int, int, int]]:
+        low = op.attributes["low"]
+        return [(dim, 1, -low[dim]) for dim in op.attributes["dims"]]
+
+    def target_address(self, body: Body, op: Op) -> str:
+        buffer = self.buffers[op.operands[1]]
+        return self.element_pointer(body, buffer, self.offset(body, buffer, self.target_map(op), None))
+
+    def outer_box(self, body: Body, op: Op) -> list[str]:
+        """Return the tests that a sink's box puts on the outer dimensions."""
+        tests = []
+        for dim in range(self.inner):
+            low, high = op.attributes["low"][dim], op.attributes["high"][dim]
+            if low != 0 or high != self.static[dim]:
+                tests.append(self.inside(body, self.counters[dim], self.bound(dim, low), self.bound(dim, high)))
+        return tests
+
+
+
+
+def product(body: Body, x: str, y: str) -> str:
+    if "0" in (x, y):
+        return "0"
+    if x == "1" or y == "1":
+        return y if x == "1" else x
+    if is_literal(x) and is_literal(y):
+        return str(int(x) * int(y))
+    return body.emit(f"mul i64 {x}, {y}", "i64")
+
+
+def plus(body: Body, x: str, y: str) -> str:
+    if x == "0" or y == "0":
+        return y if x == "0" else x
+    if is_literal(x) and is_literal(y):
+        return str(int(x) + int(y))
+    return body.emit(f"add i64 {x}, {y}", "i64")
+
+
+def is_literal(x: str) -> bool:
+    return x[0] != "%"
+
+
+def is_compensated(acc: Accumulator) -> bool:
+    return acc.combine == "add" and acc.element.kind == "f"
+
+

@@ -1,0 +1,47 @@
+"""How partial results are combined: one step of a reduction, and a vector of partial results down to one number."""
+
+
+from gradloomc.codegen.body import Body
+from gradloomc.codegen.instructions import Vector, llvm_scalar
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.types import ScalarType
+
+
+def horizontal(body: Body, vector: str, how: str, element: ScalarType, width: int) -> str:
+    """Combine the elements of a vector pairwise, halves first, in a fixed order."""
+    scalar = llvm_scalar(element)
+    while width > 1:
+        half, kind = width // 2, f"<{width} x {scalar}>"
+        v = Vector(body, half)
+        parts = []
+        for start in (0, half):
+            mask = ", ".join(f"i32 {start + k}" for k in range(half))
+            if half == 1:
+                parts.append(body.fresh(f"extractelement {kind} {vector}, i64 {start}", scalar))
+            else:
+                parts.append(
+                    body.fresh(f"shufflevector {kind} {vector}, {kind} poison, <{half} x i32> <{mask}>", v.type(element))
+                )
+        vector = combine(v, how, element, *parts)
+        width = half
+    return vector
+
+
+def combine(v: Vector, how: str, element: ScalarType, x: str, y: str) -> str:
+    """Write one step of a reduction."""
+    kind = v.type(element)
+    if how in ("or", "and"):
+        return v.binary(how, element, x, y)
+    if element.kind == "b":
+        return v.binary("or" if how == "maximum" else "and", element, x, y)
+    if how in ("add", "mul"):
+        opcode = {"add": "fadd", "mul": "fmul"}[how] if element.kind == "f" else how
+        return v.body.fresh(f"{opcode} {kind} {x}, {y}", kind)
+    if element.kind == "f":
+        predicate = "oge" if how == "maximum" else "ole"
+        better = v.binary("or", ir_types.i1, v.compare(predicate, element, x, y), v.compare("uno", element, x, x))
+        return v.select(better, element, x, y)
+    prefix = "u" if element.kind == "u" else "s"
+    return v.intrinsic(prefix + how[:3], element, x, y)
+
+
