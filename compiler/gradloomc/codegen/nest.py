@@ -55,8 +55,6 @@ class NestWriter(NestContext):
         for op in self.ops:
             if op.results:
                 self.depths[op.results[0]] = self.depth_of(op)
-        self.sinks = [op for op in self.ops if op.kind in (loops.store, loops.reduce)]
-        self.counters = [f"%n{self.number}d{dim}" for dim in range(len(self.static))]
         self.accumulators = {op: self.accumulator(op) for op in self.sinks if self.in_registers(op)}
         scope = self.open_scope(None)
         self.start_accumulators(scope, 0)
@@ -382,7 +380,7 @@ class NestWriter(NestContext):
         """Return (phi name, type, neutral literal, accumulator) for each reduction kept in registers."""
         state = []
         v = Vector(body, self.width)
-        self.partial: dict[Op, str] = {}
+        self.partial = {}
         for k, acc in enumerate(self.accumulators.values()):
             name = f"{point}a{k}"
             neutral = v.literal(neutral_element(acc.combine, acc.element), acc.element)

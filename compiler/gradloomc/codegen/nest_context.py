@@ -71,6 +71,11 @@ class NestContext:
         self.width: int = op.attributes["width"]
         self.ops = list(op.regions[0].block.ops[:-1])
         self.inner = len(self.static) - 1
+        self.sinks = [op for op in self.ops if op.kind in (loops.store, loops.reduce)]
+        self.counters = [f"%n{number}d{dim}" for dim in range(len(self.static))]
+        self.extents: list[str] = []  # loaded where the nest begins
+        self.accumulators: dict[Op, Accumulator] = {}
+        self.partial: dict[Op, str] = {}  # the vector of partial results in the loop that is being written
         self.depths: dict[Value, int] = {}
         self.lines: list[str | Body] = []
         self.scopes: list[Body] = []
