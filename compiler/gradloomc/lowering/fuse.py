@@ -24,7 +24,6 @@ from gradloomc.lowering.materialize import (
     executed_at,
     is_extern,
     is_inlined,
-    is_unit_reshape,
     plan_materialization,
 )
 
@@ -45,7 +44,7 @@ class Root:
     def __init__(self, value: Value, combine: str, source: Value, dims: tuple[int, ...], shape: tuple[int, ...]):
         self.value, self.combine, self.source = value, combine, source
         self.dims, self.shape = dims, shape
-        self.offset = (0,) * len(shape)
+        self.offset: tuple[int, ...] = (0,) * len(shape)
 
 
 class Group:
