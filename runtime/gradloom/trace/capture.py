@@ -1,0 +1,54 @@
+"""Tracing a call: from a Python function and the types of its arrays to a func.func on the nd level. Start reading at `trace_flat`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradloom.trace import creation as creation, functions as functions, products as products, reductions as reductions
+from gradloom.trace.context import Array, tracing
+from gradloom.trace.tracer import Tracer, lift as lift
+from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.ir.core import Op
+from gradloomc.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A traced function.
+
+    Attributes:
+        function: `(arrays of the arguments..., captured arrays...) -> (the leaves of the result...)`.
+        captured: concrete arrays that the function used and that are too large for constants, in the order of the hidden
+            trailing arguments; they are passed by reference, so later changes of their elements count.
+        closed: it uses no value of a function around it, so that it can be kept for other calls.
+    """
+
+    function: Op
+    captured: list[Array]
+    closed: bool
+
+
+def trace_flat(
+    call: Callable[[list[Tracer]], Sequence[Any]], types: Sequence[TensorType], hints: Sequence[str], name: str
+) -> Traced:
+    """Run `call` on one tracer for each type, and return what it did as a function.
+
+    Args:
+        call: returns the leaves of the result: tracers, arrays or numbers.
+        types: of the arguments.
+        hints: names for them.
+        name: of the function.
+
+    Raises:
+        GradloomError: the code does something that cannot be traced; the error shows the line.
+    """
+    function = make_function(name, types, hints)
+    with tracing(body_of(function)) as trace:
+        tracers = [Tracer(argument) for argument in body_of(function).arguments]
+        for tracer in tracers:
+            if tracer.shape:
+                tracer._guard = "argument"
+        results = [lift(leaf) for leaf in call(tracers)]
+        finish_function(function, results)
+        trace.check_captured()
+    return Traced(function, trace.captured, trace.closed)

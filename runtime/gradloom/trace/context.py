@@ -1,0 +1,244 @@
+"""The function that is being traced: where its ops go, which arrays it takes besides its arguments, where the user's code stands.
+
+Owns the stack of open traces (one per thread) and the errors that name the user's line. Knows no NumPy function and no
+tracer.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+
+from gradloomc.ir.attributes import Dense
+from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.core import Block, Value
+from gradloomc.ir.errors import DTypeError, GradloomError, ShapeError, TracerError, UnsupportedError
+from gradloomc.ir.location import UNKNOWN, CodeLocation, Location
+from gradloomc.ir.types import ScalarType, scalar_type, tensor
+from gradloomc.dialects import nd
+
+Array = np.ndarray[Any, Any]
+
+LARGEST_CONSTANT = 16  # elements; a larger array is passed to the compiled function instead
+_FULL_COPY_BYTES = 1 << 20
+
+_OWN_FOLDERS = tuple(
+    os.path.dirname(os.path.abspath(path)) + os.sep
+    for path in (
+        os.path.dirname(__file__),
+        sys.modules["gradloomc"].__file__ or "",
+        np.__file__,
+        os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "scipy", "__init__.py"),
+    )
+)
+
+
+class _OwnFiles(dict[str, bool]):
+    """Whether a source file belongs to gradloom, NumPy or SciPy rather than to the user."""
+
+    def __missing__(self, filename: str) -> bool:
+        own = self[filename] = filename.startswith(_OWN_FOLDERS)
+        return own
+
+
+_own_files = _OwnFiles()
+
+
+def user_location() -> Location:
+    """Return where the innermost frame of the user's code stands."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and _own_files[frame.f_code.co_filename]:
+        frame = frame.f_back
+    return UNKNOWN if frame is None else CodeLocation(frame.f_code, frame.f_lasti)
+
+
+def mark() -> None:
+    """Give the ops that follow the place of the user's call."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and _own_files[frame.f_code.co_filename]:
+        frame = frame.f_back
+    if frame is not None:
+        insertion.location = CodeLocation(frame.f_code, frame.f_lasti)
+
+
+def fail(
+    error: type[GradloomError], message: str, fix: str = "", notes: tuple[tuple[str, Location], ...] = ()
+) -> NoReturn:
+    """Raise `error` at the user's line."""
+    raise error(message, user_location(), notes, fix) from None
+
+
+class Trace:
+    """One function being traced.
+
+    Attributes:
+        block: its body.
+        parent: the trace around it, whose values it may use.
+        open: False once the function is finished.
+        closed: it uses no value of a function around it.
+    """
+
+    __slots__ = ("_arrays", "block", "closed", "open", "parent")
+
+    def __init__(self, block: Block, parent: "Trace | None"):
+        self.block, self.parent = block, parent
+        self.open = self.closed = True
+        self._arrays: dict[int, tuple[Array, Value, Any]] = {}
+
+    def capture(self, array: Array) -> Value:
+        """Return the hidden argument that stands for a concrete array, the same for the same array."""
+        found = self._arrays.get(id(array))
+        if found is None:
+            value = self.block.add_argument(
+                tensor(array.shape, element_of(array.dtype)), f"captured{len(self._arrays)}"
+            )
+            found = self._arrays[id(array)] = (array, value, _fingerprint(array))
+        return found[1]
+
+    @property
+    def captured(self) -> list[Array]:
+        """The captured arrays, in the order of their hidden arguments."""
+        return [array for array, _, _ in self._arrays.values()]
+
+    def check_captured(self) -> None:
+        """Raise if a captured array was written while the function was traced: all its uses would see the last state."""
+        for array, _, before in self._arrays.values():
+            if _fingerprint(array) != before:
+                raise UnsupportedError(
+                    f"an array of shape {array.shape} was changed in place after the traced function had used it",
+                    user_location(),
+                    fix="make a new array (a = a + b instead of a += b), or change a copy",
+                )
+
+
+def _fingerprint(array: Array) -> Any:
+    if not array.flags.writeable:
+        return None
+    if array.nbytes <= _FULL_COPY_BYTES or not array.flags.c_contiguous:
+        return array.tobytes() if array.nbytes <= _FULL_COPY_BYTES else array.sum().tobytes()
+    words = array.reshape(-1).view(np.uint8)
+    return int(words[: words.size // 8 * 8].view(np.uint64).sum())
+
+
+class _State(threading.local):
+    trace: Trace | None = None
+
+
+state = _State()
+
+
+def current_trace() -> Trace:
+    """Return the innermost open trace.
+
+    Raises:
+        TracerError: no function is being traced in this thread.
+    """
+    trace = state.trace
+    if trace is None:
+        fail(TracerError, "a traced array was used after its function had been traced", LEAK_FIX)
+    return trace
+
+
+LEAK_FIX = (
+    "return it from the function (with has_aux=True for extra results) instead of storing it in a global, an "
+    "attribute or a list outside"
+)
+
+
+def check_reachable(origin: Trace) -> None:
+    """Raise unless a value of the trace `origin` can be used at the insertion point."""
+    trace = current_trace()
+    while trace is not origin:
+        trace.closed = False
+        if trace.parent is None:
+            fail(TracerError, "a traced array was used outside of the function that it belongs to", LEAK_FIX)
+        trace = trace.parent
+
+
+@contextmanager
+def tracing(block: Block) -> Iterator[Trace]:
+    """Open a trace: inside the `with`, ops go to `block`."""
+    parent = state.trace
+    trace = state.trace = Trace(block, parent)
+    before = insertion.location
+    try:
+        with at(block):
+            yield trace
+    finally:
+        state.trace = parent
+        insertion.location = before
+        trace.open = False
+
+
+# --- constants -----------------------------------------------------------------------------------------------------------
+
+
+def element_of(dtype: Any) -> ScalarType:
+    """Return the element type of a NumPy dtype.
+
+    Raises:
+        DTypeError: arrays of this dtype cannot be traced.
+    """
+    try:
+        return scalar_type(dtype)
+    except TypeError:
+        pass
+    kind = getattr(dtype, "kind", "")
+    if kind == "O":
+        fail(
+            DTypeError,
+            "an array of dtype object holds Python objects, not numbers",
+            "convert it with .astype(float), or build it with np.stack or np.concatenate",
+        )
+    if kind == "c":
+        fail(
+            DTypeError,
+            f"complex numbers are not supported (dtype {dtype})",
+            "compute with the real and the imaginary part as two arrays",
+        )
+    if kind == "f":
+        fail(DTypeError, f"dtype {dtype} is not supported", "use float64: x.astype(np.float64)")
+    if kind in "Mm":
+        fail(
+            DTypeError,
+            f"dtype {dtype} is not supported",
+            "convert to numbers outside, as in (t - t[0]) / np.timedelta64(1, 's')",
+        )
+    fail(DTypeError, f"an array of dtype {dtype} cannot be computed with", "use numbers or booleans")
+
+
+def constant_array(array: Array) -> Value:
+    """Return the value of a concrete array: a constant, or a hidden argument if it is large."""
+    if array.__class__ is not np.ndarray and isinstance(array, np.ndarray):
+        _refuse_subclass(array)
+    if array.size <= LARGEST_CONSTANT:
+        return nd.constant(value=Dense(tensor(array.shape, element_of(array.dtype)), array))
+    element_of(array.dtype)
+    return current_trace().capture(array)
+
+
+def _refuse_subclass(array: Array) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        fail(
+            UnsupportedError,
+            "a masked array would lose its mask",
+            "use x.filled(...) and np.where with the mask as an array of its own",
+        )
+    if not isinstance(array, np.memmap):
+        fail(
+            UnsupportedError,
+            f"a {type(array).__name__} would lose its own arithmetic",
+            "convert it with np.asarray(x) outside of the function",
+        )
+
+
+class OutOfBoundsError(ShapeError, IndexError):
+    """An index beyond an axis, or more indices than axes."""
+
+
+class MissingAttributeError(UnsupportedError, AttributeError):
+    """A method or attribute of ndarray that a traced array does not have."""

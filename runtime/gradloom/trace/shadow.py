@@ -1,0 +1,1 @@
+def shadow_function(f): return f
