@@ -56,7 +56,11 @@ class NestWriter(NestContext):
             if op.results:
                 self.depths[op.results[0]] = self.depth_of(op)
         self.accumulators = {op: self.accumulator(op) for op in self.sinks if self.in_registers(op)}
+        # A block of its own: a cold path in the outermost scope needs the label that it comes from.
+        start = self.label("start")
+        self.lines += [f"  br label %{start}", f"{start}:"]
         scope = self.open_scope(None)
+        scope.current_block = start
         self.start_accumulators(scope, 0)
         text.before, self.lines = self.lines, []
         self.outer_scalars(scope, -1)
