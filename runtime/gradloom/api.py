@@ -31,7 +31,6 @@ class CompiledGrad(Derived):
     """
 
     stands_for_function = True
-    __qualname__: str  # of the function, set by functools.update_wrapper
 
     def __init__(self, fun: Any, argnums: Any = 0, has_aux: bool = False):
         super().__init__(fun, "value", argnums if _has_parameters(fun) else None, has_aux)

@@ -55,7 +55,7 @@ def check_grads(
         raise ValueError(f"modes should be chosen from {MODES}, not {modes!r}")
     plain = f
     while isinstance(plain, CompiledGrad):
-        plain = plain.__wrapped__  # type: ignore[attr-defined]
+        plain = plain.__wrapped__
     _Check(np.random.default_rng(seed), atol, rtol, eps).order(
         plain, f, tuple(args), order, tuple(modes), ()
     )

@@ -107,8 +107,7 @@ class UserFunction:
                 if found is None:
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
-                    if self._guards is None:
-                        self._guards = Guards(self.fun)
+                    self._guards = Guards(self.fun)  # anew: tracing may have changed what it reads
         return found
 
     def program(
@@ -198,13 +197,13 @@ def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, An
             break
         else:
             break
-    if not callable(fun):
-        fix = (
-            "write @staticmethod above @compile_grad"
-            if isinstance(fun, (staticmethod, classmethod))
-            else ""
+    if isinstance(fun, (staticmethod, classmethod)):
+        raise UnsupportedError(
+            f"expected a function, got {fun!r}",
+            fix=f"write @{type(fun).__name__} above @compile_grad",
         )
-        raise UnsupportedError(f"expected a function, got {fun!r}", fix=fix)
+    if not callable(fun):
+        raise UnsupportedError(f"expected a function, got {fun!r}")
     found = getattr(fun, _ATTRIBUTE, None)
     if (
         found is None or found.fun is not fun
@@ -254,6 +253,11 @@ class Derived:
         options: what else the subclass takes after has_aux.
     """
 
+    # Of the function, set by functools.update_wrapper.
+    __name__: str
+    __qualname__: str
+    __wrapped__: Any
+
     stands_for_function = False  # a transform of this object is one of the user's function
 
     def __init__(self, fun: Any, name: str, argnums: Any, has_aux: bool, *options: Any):
@@ -279,7 +283,7 @@ class Derived:
         return derive(type(self), self.user.fun, argnums, self.has_aux, *self.options)
 
     def __reduce__(self) -> Any:
-        return derive, (type(self), self.__wrapped__, self.argnums, self.has_aux, *self.options)  # type: ignore[attr-defined]
+        return derive, (type(self), self.__wrapped__, self.argnums, self.has_aux, *self.options)
 
     def __repr__(self) -> str:
         return f"<gradloom {self.name} of {self.user.parameters.name}>"

@@ -343,7 +343,8 @@ def describe_type(value: Any) -> str:
     if value is None:
         return "None"
     name = type(value).__name__
-    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
+    vowel = name[0].lower() in "aeiou" or name == "ndarray"
+    return f"an {name}" if vowel else f"a {name}"
 
 
 def count_leaves(structure: Structure) -> int:

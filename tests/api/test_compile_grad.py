@@ -68,7 +68,7 @@ def test_it_looks_like_the_function() -> None:
     assert energy.__doc__ == "Weighted sum of squares."
     assert energy.__module__ == __name__
     assert list(inspect.signature(energy).parameters) == ["x", "y"]
-    assert energy.__wrapped__(X, Y) == energy(X, Y)  # type: ignore[attr-defined]
+    assert energy.__wrapped__(X, Y) == energy(X, Y)
     assert "energy" in repr(energy)
 
 
@@ -318,6 +318,6 @@ def test_bad_use_of_the_decorator() -> None:
     with pytest.raises(DifferentiationError, match="no parameter 'z'"):
         compile_grad(cubes, argnums="z")
     with pytest.raises(DifferentiationError, match="twice"):
-        compile_grad(energy.__wrapped__, argnums=(0, "x"))  # type: ignore[attr-defined]
+        compile_grad(energy.__wrapped__, argnums=(0, "x"))
     with pytest.raises(DifferentiationError, match="position, a name"):
         compile_grad(cubes, argnums=1.5)  # type: ignore[arg-type]

@@ -144,8 +144,10 @@ def test_arrays_that_are_no_numbers() -> None:
 def test_things_that_are_no_arrays() -> None:
     with pytest.raises(UnsupportedError, match="lose its mask"):
         compile_grad(scalar)(np.ma.array([1.0, 2.0]))
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.asmatrix([1.0, 2.0])
     with pytest.raises(UnsupportedError, match=r"np.asarray\(x\)"):
-        compile_grad(scalar)(np.asmatrix([1.0, 2.0]))
+        compile_grad(scalar)(matrix)
     with pytest.raises(UnsupportedError, match="random generator changes"):
         compile_grad(scalar)(X, np.random.default_rng(0))
     with pytest.raises(UnsupportedError) as error:
@@ -166,8 +168,10 @@ def test_wrong_calls() -> None:
         grad(scalar)()
     with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
         grad(scalar)(X, z=1)
-    with pytest.raises(TypeError, match="too many positional"):
-        grad(scalar, argnums=1)(X, 1.0, 2.0, y=3.0)
+    with pytest.raises(TypeError, match="multiple values for argument 'y'"):
+        grad(scalar, argnums=1)(X, 1.0, y=3.0)
+    with pytest.raises(TypeError, match="3 were given"):
+        grad(scalar)(X, 1.0, 2.0)
 
 
 def test_wrong_argnums_list_the_parameters() -> None:
@@ -205,9 +209,9 @@ def test_tangents_for_what_has_none() -> None:
     with pytest.raises(DifferentiationError, match="an array of int64"):
         jvp(vector, (np.arange(3),), (X,))
     with pytest.raises(TypeError, match="tangents should be a tuple"):
-        jvp(vector, (X,), X)
+        jvp(vector, (X,), X)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="primals should be a tuple"):
-        jvp(vector, X, (X,))
+        jvp(vector, X, (X,))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="linearize"):
         linearize(vector, X)[1](X, X)
 

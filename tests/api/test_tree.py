@@ -206,7 +206,7 @@ def test_register_container() -> None:
     pair = Pair(1.0, 2.0, "p")
     assert flatten(pair)[0] == [pair]  # it defines a hash: a leaf
     register_container(
-        Pair, lambda p: ((p.left, p.right), p.label), lambda label, c: Pair(*c, label)
+        Pair, lambda p: ((p.left, p.right), p.label), lambda label, c: Pair(c[0], c[1], label)
     )
     leaves, structure = flatten(pair)
     assert leaves == [1.0, 2.0]
