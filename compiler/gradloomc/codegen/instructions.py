@@ -262,17 +262,17 @@ exit:
 def _nextafter(v: Vector, op: Op, x: str, y: str) -> str:
     """Step the bit pattern by one: up when moving away from zero, down when moving towards it."""
     type: ScalarType = op.results[0].type
-    bits = ir_types.i64 if type.bits == 64 else ir_types.i32
+    bits = {16: ir_types.i16, 32: ir_types.i32, 64: ir_types.i64}[type.bits]
     one, zero = v.literal(1, bits), v.literal(0.0, type)
-    pattern = v.cast("bitcast", x, llvm_scalar(type), f"i{bits.bits}")
+    pattern, towards = (v.cast("bitcast", z, llvm_scalar(type), f"i{bits.bits}") for z in (x, y))
     grows = v.compare("ogt", type, y, x)
     positive = v.compare("ogt", type, x, zero)
     away = v.compare("eq", ir_types.i1, grows, positive)
     stepped = v.select(away, bits, v.binary("add", bits, pattern, one), v.binary("sub", bits, pattern, one))
+    sign = v.binary("and", bits, towards, v.literal(-(2 ** (bits.bits - 1)), bits))
+    stepped = v.select(v.compare("oeq", type, x, zero), bits, v.binary("or", bits, sign, one), stepped)
     moved = v.cast("bitcast", stepped, f"i{bits.bits}", llvm_scalar(type))
-    smallest = v.lanes(type).copysign(v.lanes(type).bits_to_float(1), y)
-    moved = v.select(v.compare("oeq", type, x, zero), type, smallest, moved)
-    moved = v.select(v.compare("oeq", type, x, y), type, y, moved)
+    moved = v.select(v.compare("oeq", type, x, y), type, x if type is ir_types.f16 else y, moved)
     either_nan = v.compare("uno", type, x, y)
     return v.select(either_nan, type, v.body.emit(f"fadd {v.type(type)} {x}, {y}", v.type(type)), moved)
 

@@ -256,8 +256,9 @@ def apply_scalar(op: Op, operands: Sequence[Value]) -> Value:
             raise UnsupportedError(f"'{op.name}' has no native code for {operands[0].type}", op.location)
     if op.kind is nd.convert:
         return convert_scalar(operands[0], op.operands[0].type.element, op.attributes["type"])
-    if isinstance(scalar, OpDef):
-        return scalar(*operands, **op.attributes)
+    if op.kind is nd.nextafter and op.operands[0].type.element is ir_types.f16:
+        halves = [s.convert(operand, type=ir_types.f16) for operand in operands]
+        return s.convert(scalar(*halves), type=ir_types.f32)  # the next half float, not the next single
     return scalar(*operands, **op.attributes)
 
 

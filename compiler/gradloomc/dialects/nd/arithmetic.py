@@ -87,7 +87,7 @@ neg = elementwise(
 
 def _fold_mul(x: Value, y: Value) -> Value | None:
     if x is y:
-        return square(x)
+        return square(x) if x.type.element.kind != "b" else x
     if is_splat(y, 1):
         return x
     if is_splat(x, 1):
@@ -125,10 +125,9 @@ square = elementwise(
         "f": _square_scalar(s.mulf),
         "i": _square_scalar(s.muli),
         "u": _square_scalar(s.muli),
-        "b": _square_scalar(s.andi),
     },
     reals(WIDE),
-    kinds=ANY,
+    kinds=NUMBERS,
     grad_fn="Pow",
     cost=1.0,
 )
@@ -349,8 +348,11 @@ rint = elementwise(
 def _floor_divide_scalar(x: Value, y: Value) -> Value:
     # As NumPy's npy_divmod: from the exact remainder, so that floor(x / y) cannot be one off by rounding.
     zero, one = s.number(0, x.type), s.number(1, x.type)
-    modulus = s.math["remainder"](x, y)
-    quotient = s.divf(s.subf(x, modulus), y)
+    modulus = s.math["fmod"](x, y)
+    towards_zero = s.divf(s.subf(x, modulus), y)
+    signs_differ = s.xori(s.compare("lt", modulus, zero), s.compare("lt", y, zero))
+    below = s.andi(s.compare("ne", modulus, zero), signs_differ)
+    quotient = s.select(below, s.subf(towards_zero, one), towards_zero)
     rounded = s.math["floor"](quotient)
     rounded = s.select(s.compare("gt", s.subf(quotient, rounded), s.number(0.5, x.type)), s.addf(rounded, one), rounded)
     signed_zero = s.math["copysign"](zero, s.divf(x, y))
