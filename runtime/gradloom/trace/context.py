@@ -48,6 +48,11 @@ class _OwnFiles(dict[str, bool]):
 _own_files = _OwnFiles()
 
 
+def is_own_file(filename: str) -> bool:
+    """Tell whether a source file belongs to gradloom, NumPy or SciPy."""
+    return _own_files[filename]
+
+
 def user_location() -> Location:
     """Return where the innermost frame of the user's code stands."""
     frame: Any = sys._getframe(1)

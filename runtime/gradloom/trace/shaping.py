@@ -155,7 +155,9 @@ def reshaped(x: Tracer, shape: Shape) -> Tracer:
     same_axes = without_ones == [extent for extent in shape if extent != 1]
     array = x.concrete
     if array is None:
-        certain = same_axes or len(without_ones) <= 1 or 0 in shape
+        root, steps = (x, ()) if x._view is None else (x._view.root, x._view.steps)
+        row_major = root._contiguous and all(step.__class__ is Reshape for step in steps)
+        certain = same_axes or len(without_ones) <= 1 or 0 in shape or row_major
         return x._through(Reshape(shape, certain), nd.reshape(x.value, shape=shape))
     result = array.reshape(shape)
     if not np.may_share_memory(array, result):

@@ -73,7 +73,7 @@ class Tracer:
         weak: it stands for a Python float, whose dtype gives way to that of arrays.
     """
 
-    __slots__ = ("__weakref__", "_guard", "_trace", "_value", "_view", "_writes", "weak")
+    __slots__ = ("__weakref__", "_contiguous", "_guard", "_trace", "_value", "_view", "_writes", "weak")
     __gradloom_tracer__ = True
     __array_priority__ = 1000.0
 
@@ -82,6 +82,7 @@ class Tracer:
         self._view: View | None = None
         self._trace = state.trace
         self._writes = 0
+        self._contiguous = False  # known to lie in memory in row-major order (tells whether a reshape is a view)
         self._guard: str | None = None  # a word on writing: 'argument', 'shared' (copy first), 'buffer' (a 0-d array)
         self.weak = weak
 
@@ -175,6 +176,7 @@ class Tracer:
         """Make the root's value one in which what `step` selects of this view is `part`."""
         trace = current_trace()
         if root._value.__class__ is not Value:
+            root._contiguous = root._value.flags.c_contiguous
             root._value = root._lifted(root._value)
             root._trace, root._writes = trace, root._writes + 1
         if root._trace is not trace:
@@ -488,7 +490,9 @@ class Tracer:
     def copy(self, order: str = "C") -> "Tracer":
         """Return an array of its own with the same elements."""
         array = self.concrete
-        return Tracer(self.value if array is None else array.copy())
+        result = Tracer(self.value if array is None else array.copy())
+        result._contiguous = True
+        return result
 
     def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> "Tracer":
         """Return a copy converted to another dtype."""
