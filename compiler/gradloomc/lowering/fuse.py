@@ -21,7 +21,6 @@ from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import ScalarType
 from gradloomc.lowering.materialize import (
     Plan,
-    executed_at,
     is_extern,
     is_inlined,
     plan_materialization,
@@ -296,7 +295,7 @@ class Fuser:
         externs: dict[int, list[Op]] = {}
         for op in self.operations:
             if is_extern(op):
-                externs.setdefault(executed_at(self.plan, op), []).append(op)
+                externs.setdefault(self.plan.executed[op], []).append(op)
         last = max([*levels, *externs, 0])
         with at(body_of(self.new)):
             for level in range(last + 1):
@@ -322,7 +321,7 @@ class Fuser:
                 root = Root(value, "store", value, tuple(range(value.type.rank)), value.type.shape)
             else:
                 continue
-            levels.setdefault(executed_at(self.plan, op), []).append(root)
+            levels.setdefault(self.plan.executed[op], []).append(root)
         self.add_copies(levels)
         return levels
 
@@ -362,10 +361,11 @@ class Fuser:
     def group(self, roots: Iterable[Root]) -> list[Group]:
         """Put roots whose boxes nearly agree into one nest."""
         groups: list[Group] = []
+        empty: list[Group] = []  # reductions of nothing, after the nests whose (empty) results they name
         for root in sorted(roots, key=lambda root: [-n for n in root.shape]):
             if 0 in root.shape and root.combine != "store":
-                groups.append(Group(root.shape))
-                groups[-1].roots.append(root)
+                empty.append(Group(root.shape))
+                empty[-1].roots.append(root)
                 continue
             for group in groups:
                 if self.fits(root, group):
@@ -375,7 +375,7 @@ class Fuser:
                 groups.append(group)
             group.roots.append(root)
             group.leaves = None
-        return groups
+        return groups + empty
 
     def fits(self, root: Root, group: Group) -> bool:
         if len(root.shape) != len(group.shape) or 0 in group.shape:

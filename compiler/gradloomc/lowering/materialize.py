@@ -18,16 +18,18 @@ class Plan:
     """The decisions.
 
     `reasons` says why a value is materialized; `stored` ones are read from memory by their users; `views` are another shape of
-    what is in memory; `available` is the level from which on a value can be used, `cost` what an element takes to compute.
+    what is in memory; `executed` is the level at which an op's result is computed, `available` the one from which on it can be
+    read, `cost` what an element takes to compute.
     """
 
-    __slots__ = ("available", "cost", "reasons", "stored", "views")
+    __slots__ = ("available", "cost", "executed", "reasons", "stored", "views")
 
     def __init__(self) -> None:
         self.reasons: dict[Value, str] = {}
         self.stored: set[Value] = set()
         self.views: set[Value] = set()
         self.available: dict[Value, int] = {}
+        self.executed: dict[Op, int] = {}
         self.cost: dict[Value, float] = {}
 
     def is_loaded(self, value: Value) -> bool:
@@ -125,17 +127,29 @@ def _keep_broadcast_operands(plan: Plan, operations: list[Op]) -> None:
 
 
 def _set_levels(plan: Plan, operations: list[Op]) -> None:
-    """Level n can be computed once everything of levels below n exists."""
-    available = plan.available = {}
+    """Order the passes over memory: level n can run once everything of levels below n is in memory.
+
+    A stored value is in memory from the next level on, but a root of the same shape can take it, point by point, from the nest
+    that computes it: that is its `near` level.
+    """
+    available: dict[Value, int] = {}
+    near: dict[Value, int] = {}
+    executed: dict[Op, int] = {}
     for op in operations:
-        level = max([available.get(operand, 0) for operand in op.operands], default=0)
+        tags = op.kind.tags
+        pointwise = "elementwise" in tags or "reduction" in tags
+        table = near if pointwise else available
+        level = max([table.get(operand, 0) for operand in op.operands], default=0)
+        executed[op] = level
         for result in op.results:
-            available[result] = level + 1 if result in plan.stored else level
-
-
-def executed_at(plan: Plan, op: Op) -> int:
-    """Return the level at which an op's result is computed."""
-    return max([plan.available.get(operand, 0) for operand in op.operands], default=0)
+            if not is_inlined(op) and result not in plan.views:
+                available[result] = near[result] = level + 1
+            elif result in plan.stored:
+                near[result], available[result] = level, level + 1
+            else:
+                near[result] = level
+                available[result] = max([available.get(operand, 0) for operand in op.operands], default=0)
+    plan.available, plan.executed = available, executed
 
 
 def _keep_expensive(plan: Plan, operations: list[Op]) -> None:
@@ -146,11 +160,11 @@ def _keep_expensive(plan: Plan, operations: list[Op]) -> None:
         levels = used_at.get(value, set())
         worth_storing = len(levels) > 1 and plan.cost.get(value, 0.0) > STORE_COST and value.type.rank > 0
         if value in plan.stored or value in plan.views or not is_inlined(op):
-            levels = {executed_at(plan, op)}
+            levels = {plan.executed[op]}
         elif worth_storing:
             plan.store(value, f"needed by {len(levels)} passes and dearer to recompute than to read")
             levels = {min(levels)}
         elif value in plan.reasons:  # a result that its users recompute in their own pass
-            levels = levels | {executed_at(plan, op)}
+            levels = levels | {plan.executed[op]}
         for operand in op.operands:
             used_at.setdefault(operand, set()).update(levels)
