@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
-from gradloomc.codegen.program import ExternStep
+from gradloomc.codegen.program import ExternStep, NativeStep
 from gradloomc.pipelines import lower
 
 from gradloom.exec.binding import binder, expectations
-from gradloom.exec.externs import run_extern
+from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import pool
 
 Array = np.ndarray[Any, Any]
@@ -76,12 +76,14 @@ class Executable:
         self.function = function
         self.program = program = lower(function, host.vector_bits, host.function_attributes)
         lowered = time.perf_counter()
-        symbols = [step.symbol for step in program.steps if hasattr(step, "symbol")]
+        symbols = [step.symbol for step in program.steps if isinstance(step, NativeStep)]
         functions, reused = native_functions(program.text, symbols)
-        self.steps = [
-            functions[step.symbol] if hasattr(step, "symbol") else step for step in program.steps
-        ]
         self.slot_types = [(slot.shape, slot.element.dtype) for slot in program.slots]
+        shapes = [shape for shape, _ in self.slot_types]
+        self.steps = [
+            (False, prepare_extern(step, shapes)) if isinstance(step, ExternStep) else (True, functions[step.symbol])
+            for step in program.steps
+        ]
         self.types = [self.slot_types[slot] for slot in program.arguments]
         self.allocated_types = [self.slot_types[slot] for slot in program.allocated]
         self.first_allocated = len(self.slot_types) - len(program.allocated)
@@ -138,16 +140,11 @@ class Executable:
             for slot, array in zip(self.program.allocated, made, strict=True):
                 pointers[slot] = array.ctypes.data
         memory[self.first_allocated :] = made
-        for step in self.steps:
-            if step.__class__ is ExternStep:
-                run_extern(
-                    step.callee,
-                    [memory[slot].reshape(shape) for slot, shape in step.operands],
-                    [memory[slot].reshape(shape) for slot, shape in step.results],
-                    step.attributes,
-                )
-            else:
+        for native, step in self.steps:
+            if native:
                 step(pointers, self.sizes)
+            else:
+                step(memory)
         return [
             memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.results
         ]

@@ -1,36 +1,78 @@
-"""Library routines that run between native segments: products by NumPy's BLAS, the rest by the ops' references."""
+"""Library routines that run between native segments: products by NumPy's BLAS, the rest by the ops' references.
 
-from collections.abc import Callable
+What does not depend on the arrays (axis orders, shapes) is worked out once, when the program is loaded.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from gradloomc.dialects.nd.product import free_axes, matrix_form
+from gradloomc.codegen.program import ExternStep
+from gradloomc.dialects.nd.product import free_axes
 from gradloomc.ir.opdef import REGISTRY
 
 Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
 
 
-def _dot_into(operands: list[Array], results: list[Array], attributes: dict[str, Any]) -> None:
-    """Multiply matrices into the result, which lies in the order batch, rows, columns."""
-    x, y = operands
-    x_contract, y_contract = attributes["x_contract"], attributes["y_contract"]
-    x_batch, y_batch = attributes["x_batch"], attributes["y_batch"]
-    x_free, y_free = free_axes(x.ndim, x_batch, x_contract), free_axes(y.ndim, y_batch, y_contract)
-    left, right = matrix_form(x, x_batch, x_free, x_contract), matrix_form(y, y_batch, y_contract, y_free)
-    np.matmul(left, right, out=results[0].reshape(*left.shape[:-1], right.shape[-1]))
+def prepare_extern(step: ExternStep, slot_shapes: Sequence[Shape]) -> Callable[[list[Any]], None]:
+    """Return the function that runs `step` on the arrays of a call, listed by slot."""
+    operands = [(slot, shape, slot_shapes[slot] == shape) for slot, shape in step.operands]
+    if step.callee == "nd.dot":
+        return _prepare_dot(step, operands)
+    reference = REGISTRY[step.callee].reference
+    results = [slot for slot, _ in step.results]
+    attributes = step.attributes
+
+    def run(memory: list[Any]) -> None:
+        arrays = [memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in operands]
+        values = reference(*arrays, **attributes)  # type: ignore[misc]
+        if len(results) == 1:
+            values = (values,)
+        for slot, value in zip(results, values, strict=True):
+            memory[slot][...] = value
+
+    return run
 
 
-_INTO: dict[str, Callable[[list[Array], list[Array], dict[str, Any]], None]] = {"nd.dot": _dot_into}
+def _prepare_dot(step: ExternStep, operands: Sequence[tuple[int, Shape, bool]]) -> Callable[[list[Any]], None]:
+    """Return a matrix product into the result, which lies in the order batch, rows, columns."""
+    a = step.attributes
+    (x_slot, x_shape, _), (y_slot, y_shape, _) = operands
+    x_free = free_axes(len(x_shape), a["x_batch"], a["x_contract"])
+    y_free = free_axes(len(y_shape), a["y_batch"], a["y_contract"])
+    left = _as_matrix(x_shape, operands[0][2], a["x_batch"], x_free, a["x_contract"])
+    right = _as_matrix(y_shape, operands[1][2], a["y_batch"], a["y_contract"], y_free)
+    ((out_slot, out_shape),) = step.results
+    batch = [x_shape[axis] for axis in a["x_batch"]]
+    matrix = (*batch, math.prod(x_shape[k] for k in x_free), math.prod(y_shape[k] for k in y_free))
+    matmul = np.matmul
+
+    def run(memory: list[Any]) -> None:
+        out = memory[out_slot]
+        if matrix != out_shape:
+            out = out.reshape(matrix)
+        x, y = memory[x_slot], memory[y_slot]
+        matmul(left(x) if left else x, right(y) if right else y, out=out)
+
+    return run
 
 
-def run_extern(callee: str, operands: list[Array], results: list[Array], attributes: dict[str, Any]) -> None:
-    """Run the nd op `callee` on arrays, writing into `results`."""
-    into = _INTO.get(callee)
-    if into is not None:
-        into(operands, results, attributes)
-        return
-    values = REGISTRY[callee].reference(*operands, **attributes)  # type: ignore[misc]
-    if len(results) == 1:
-        values = (values,)
-    for result, value in zip(results, values, strict=True):
-        result[...] = value
+def _as_matrix(
+    shape: Shape, same: bool, batch: Shape, rows: Shape, columns: Shape
+) -> Callable[[Array], Array] | None:
+    """Return what turns an array into (*batch, rows, columns), a view where NumPy can; None if it is that already."""
+    order = (*batch, *rows, *columns)
+    matrix = (
+        *[shape[axis] for axis in batch],
+        math.prod(shape[axis] for axis in rows),
+        math.prod(shape[axis] for axis in columns),
+    )
+    identity = order == tuple(range(len(shape)))
+    if same and matrix == tuple(shape[axis] for axis in order):
+        if identity:
+            return None
+        if order == (1, 0):
+            return lambda array: array.T
+    return lambda array: array.reshape(shape).transpose(order).reshape(matrix)
