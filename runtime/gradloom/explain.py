@@ -68,9 +68,7 @@ def explain(program: "Program") -> str:
         + ("native code shared with an earlier program" if stats.reused_native_code else "compiled")
         + f" in {stats.native_seconds * 1e3:.1f} ms",
     ]
-    lines += _section(
-        "in memory, because it is", [(type, reason, _place(at)) for type, reason, at in kept]
-    )
+    lines += _section("kept in memory", [(type, reason, _place(at)) for type, reason, at in kept])
     kernels = to_kernels(cleaned)
     lines += _section(
         "kernels", [_kernel(op) for op in body_of(kernels).ops if op.kind is kernel.nest]
@@ -116,7 +114,7 @@ def _kernel(op: Op) -> tuple[str, ...]:
     extents = " x ".join(map(str, op.attributes["extents"])) or "1"
     names = [inner.name.partition(".")[2] for inner in op.regions[0].block.ops[:-1]]
     names = [name for name in names if name != "constant"]
-    text = f"{len(names)} ops: {' '.join(names)}"
+    text = f"{_count(len(names), 'op')}: {' '.join(names)}"
     if len(text) > _TEXT_WIDTH:
         text = text[: _TEXT_WIDTH - 4] + " ..."
     outputs = ", ".join(

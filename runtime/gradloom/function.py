@@ -107,7 +107,8 @@ class UserFunction:
                 if found is None:
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
-                    self._guards = Guards(self.fun)  # anew: tracing may have changed what it reads
+                    # Anew each time: tracing may have changed what the function reads.
+                    self._guards = Guards(self.fun, found.captured)
         return found
 
     def program(
@@ -195,6 +196,12 @@ def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, An
                 return fun.user, args, kwargs
             fun = fun.unbound
             break
+        elif (
+            callable(fun)
+            and not isinstance(fun, (type, types.FunctionType))
+            and isinstance(type(fun).__call__, types.FunctionType)
+        ):
+            args, fun = (fun, *args), type(fun).__call__  # an object: its attributes are arguments
         else:
             break
     if isinstance(fun, (staticmethod, classmethod)):

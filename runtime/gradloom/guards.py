@@ -1,21 +1,24 @@
 """What a traced function read from outside its arguments, and whether that is still the same.
 
 A compiled program holds the numbers, settings and helper functions that the trace found in
-closures, globals and defaults. When one of them is bound anew (a notebook cell run again, `SCALE =
-3.0`), the programs are out of date; a guard notices. The contents of large arrays need none: they
-are passed to the program with every call.
+closures, globals and defaults. When one of them is bound anew (a notebook cell run again,
+`SCALE = 3.0`), the programs are out of date; a guard notices. Arrays that meet a traced array are
+passed to the program with every call. Of others, from which the trace computed constants, the
+elements are compared if they are few; writing into a large one in place is not noticed (binding its
+name anew is).
 """
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradloom.tree import container_of, flatten
+from gradloom.tree import container_of
 
-_SMALL_ARRAY = 16  # elements; up to here the trace makes a constant of an array
+_CONSTANT_SIZE = 16  # elements; up to here the trace makes a constant of an array
+_COMPARED_SIZE = 512  # elements; up to here an array that the program does not take is compared
 _MOST_PARTS = 64  # of a container whose parts are compared
 _MISSING = object()
 _NUMBERS = (int, float, complex, str, bytes, np.generic, type(None))
@@ -23,11 +26,17 @@ _LIBRARIES = ("gradloom", "gradloomc", "numpy", "scipy")
 
 
 class Guards:
-    """The state of everything that one function may read, for comparison with a later state."""
+    """The state of everything that one function may read, for comparison with a later state.
 
-    __slots__ = ("_cells", "_contents", "_names")
+    Args:
+        fun: the function.
+        passed: arrays that the program takes anew with every call.
+    """
 
-    def __init__(self, fun: Any):
+    __slots__ = ("_cells", "_contents", "_names", "_passed")
+
+    def __init__(self, fun: Any, passed: Sequence[Any] = ()):
+        self._passed = {id(array) for array in passed}
         self._cells: list[tuple[Any, str, Any]] = []
         self._names: list[tuple[dict[str, Any], str, Any]] = []
         self._contents: list[tuple[Callable[[Any], Any], str, Any, Any]] = []
@@ -102,7 +111,8 @@ class Guards:
     def _look_into(self, name: str, value: Any) -> list[Any]:
         """Note the content of a value that can change while it stays the same object."""
         if isinstance(value, np.ndarray):
-            if value.size <= _SMALL_ARRAY and value.flags.writeable and value.dtype.kind != "O":
+            limit = _CONSTANT_SIZE if id(value) in self._passed else _COMPARED_SIZE
+            if value.size <= limit and value.flags.writeable and value.dtype.kind != "O":
                 self._contents.append((_array_state, name, value, _array_state(value)))
             return []
         if callable(value) and not _is_bundle(value):
@@ -131,8 +141,13 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def _is_library(module: str | None) -> bool:
-    root = (module or "").partition(".")[0]
-    return root in _LIBRARIES or root in sys.stdlib_module_names
+    """Tell whether a module is installed, not the user's own; those do not change under way."""
+    name = module or ""
+    root = name.partition(".")[0]
+    if root in _LIBRARIES or root in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return "site-packages" in file or "dist-packages" in file
 
 
 def _is_bundle(value: Any) -> bool:
@@ -143,12 +158,31 @@ def _array_state(array: Any) -> Any:
     return array.shape, array.dtype, array.tobytes()
 
 
+class _TooLarge(Exception):
+    pass
+
+
 def _container_state(value: Any) -> tuple[list[Any], Any] | None:
     """Return the leaves and the structure of a container of moderate size, else None."""
-    if hasattr(value, "__len__") and len(value) > _MOST_PARTS:
+    leaves: list[Any] = []
+    try:
+        return leaves, _walk(value, leaves, [_MOST_PARTS])
+    except _TooLarge:
         return None
-    leaves, structure = flatten(value)
-    return (leaves, structure) if len(leaves) <= _MOST_PARTS else None
+
+
+def _walk(value: Any, leaves: list[Any], budget: list[int]) -> Any:
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise _TooLarge
+    container = None if value is None else container_of(value.__class__)
+    if container is None:
+        leaves.append(value)
+        return None
+    if isinstance(value, (dict, list, tuple)) and len(value) > budget[0]:
+        raise _TooLarge
+    children, auxiliary = container.split(value)
+    return (container, auxiliary, *[_walk(child, leaves, budget) for child in children])
 
 
 def _same(now: Any, before: Any) -> bool:

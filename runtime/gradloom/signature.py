@@ -248,6 +248,8 @@ class Parameters:
     def __init__(self, fun: Callable[..., Any]):
         self.fun = fun
         self.name: str = getattr(fun, "__name__", None) or type(fun).__name__
+        if self.name == "__call__":
+            self.name = fun.__qualname__
         self.signature: inspect.Signature | None
         try:
             self.signature = inspect.signature(fun)

@@ -181,6 +181,71 @@ def test_plain_objects_are_containers_of_their_attributes() -> None:
     assert loss(net, X) == pytest.approx(np.sum(X * 2 * Y))
 
 
+def test_a_callable_object_is_an_argument_of_its_own_function() -> None:
+    class Net:
+        def __init__(self, w: Any) -> None:
+            self.w = w
+
+        def __call__(self, x: Any) -> Any:
+            return np.sum(x * x * self.w)
+
+    net = Net(Y)
+    f = compile_grad(net)
+    np.testing.assert_allclose(f.grad(X), 2 * X * Y)
+    second = gradloom.hessian(net)
+    np.testing.assert_allclose(second(X), np.diag(2 * Y))
+    net.w = 3 * Y
+    np.testing.assert_allclose(f.grad(X), 6 * X * Y)
+    np.testing.assert_allclose(second(X), np.diag(6 * Y))
+    assert list(vars(net)) == ["w"]  # nothing is left on the user's object
+
+
+def test_transforms_of_a_bound_method_see_changes_of_the_object() -> None:
+    class Quadratic:
+        def __init__(self) -> None:
+            self.k = 2.0
+
+        def value(self, x: Any) -> Any:
+            return np.sum(x * x) * self.k
+
+    q = Quadratic()
+    curvature = gradloom.hessian(q.value)
+    np.testing.assert_allclose(curvature(X), 4 * np.eye(3))
+    q.k = 3.0
+    np.testing.assert_allclose(curvature(X), 6 * np.eye(3))
+    np.testing.assert_allclose(gradloom.hvp(q.value, (X,), (X,)), 6 * X)
+
+
+def test_functions_as_arguments_are_static() -> None:
+    apply = compile_grad(lambda fun, x: np.sum(fun(x)), argnums=1)
+    np.testing.assert_allclose(apply.grad(np.sin, X), np.cos(X))
+    np.testing.assert_allclose(apply.grad(np.cos, X), -np.sin(X))
+    np.testing.assert_allclose(apply.grad(lambda x: x * x, X), 2 * X)
+
+
+def test_recursion() -> None:
+    @compile_grad
+    def power(x: Any, n: int) -> Any:
+        return x if n == 1 else power(x, n - 1) * x
+
+    assert power(2.0, 5) == 32.0
+    assert power.grad(2.0, 5) == 80.0
+
+
+def test_containers_changed_inside_stay_as_they_were() -> None:
+    @compile_grad
+    def f(d: Any) -> Any:
+        d["x"] = d["x"] * 2
+        d["new"] = 1
+        return np.sum(d["x"])
+
+    d = {"x": X}
+    assert f(d) == 3.0
+    assert list(d) == ["x"]
+    assert d["x"] is X
+    np.testing.assert_allclose(f.grad(d)["x"], [2.0, 2.0, 2.0])
+
+
 def test_keywords_defaults_and_names() -> None:
     @compile_grad(argnums="scale")
     def f(x: Any, *, scale: Any = 2.0, power: int = 2) -> Any:

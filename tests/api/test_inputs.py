@@ -187,6 +187,20 @@ def test_large_arrays_outside_are_read_at_every_call() -> None:
     assert f.cache_info().misses == 1
 
 
+def test_constants_computed_from_an_array_outside_follow_it() -> None:
+    data = np.ones(100)
+    f = compile_grad(lambda t: t * np.sum(data))  # the sum is taken while tracing
+    assert f(2.0) == 200.0
+    data[:50] = 0.0
+    assert f(2.0) == 100.0
+    state = np.zeros(100)
+    g = compile_grad(lambda t: np.sum(t * state))
+    for step in range(5):
+        state[:] = step
+        assert g(1.0) == 100.0 * step
+    assert g.cache_info().misses == 1  # it is passed, so its elements are no part of the program
+
+
 def test_a_captured_array_of_another_shape() -> None:
     data = np.ones((10, 4))
     f = compile_grad(lambda t: np.sum(data * t, axis=0))
@@ -212,3 +226,16 @@ def test_globals_that_keep_changing_are_pointed_out(monkeypatch: pytest.MonkeyPa
         for step in range(20):
             monkeypatch.setitem(globals(), "SCALE", float(step))
             assert f(TABLE) == pytest.approx(6.0 * step)
+
+
+def test_large_and_circular_settings_are_compared_by_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    circular: dict[str, Any] = {"power": 2.0}
+    circular["self"] = circular
+    monkeypatch.setitem(globals(), "SETTINGS", circular)
+    f = compile_grad(lambda x: np.sum(x) * SETTINGS["power"])
+    assert f(TABLE) == 12.0
+    large = {f"x{i}": 0.0 for i in range(1000)}
+    monkeypatch.setitem(globals(), "SETTINGS", {"power": 3.0, **large})
+    assert f(TABLE) == 18.0

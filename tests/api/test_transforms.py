@@ -220,6 +220,34 @@ def test_a_closure_over_a_tracer_is_a_constant_for_the_inner_function() -> None:
     np.testing.assert_allclose(grad(outer)(X), 16 * X**3)
 
 
+def test_nested_transforms_with_keywords_aux_and_captured_arrays() -> None:
+    big = np.arange(1000.0)
+
+    def inner(p: Any, *, k: int) -> Any:
+        return np.sum(p["a"] ** k) + np.sum(big * p["a"][0]), {"twice": p["a"] * 2, "name": "aux"}
+
+    def outer(p: Any) -> Any:
+        (value, aux), gradient = value_and_grad(inner, has_aux=True)(p, k=3)
+        assert aux["name"] == "aux"
+        return value + np.sum(gradient["a"] * aux["twice"])
+
+    # x^3 + B x_0 + 2 x (3 x^2 + B e_0)
+    def expected(x: Any) -> Any:
+        return 21 * x**2 + np.sum(big) * 3 * np.array([1.0, 0.0, 0.0])
+
+    np.testing.assert_allclose(grad(outer)({"a": X})["a"], expected(X))
+    big[50:] = 0.0
+    np.testing.assert_allclose(grad(outer)({"a": X})["a"], expected(X))
+
+
+def test_a_jacobian_with_aux_inside_a_trace() -> None:
+    def outer(x: Any) -> Any:
+        rows, aux = jacobian(lambda y: (y * y, y), has_aux=True)(x)
+        return np.sum(rows) * np.sum(aux)
+
+    np.testing.assert_allclose(grad(outer)(X), np.full(3, 4 * np.sum(X)))
+
+
 def test_the_same_function_compiles_once() -> None:
     traced = []
 
