@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradloomc.codegen.body import Body
-from gradloomc.codegen.instructions import Vector, emit_op, memory_scalar
+from gradloomc.codegen.instructions import Vector, convert, emit_op, memory_scalar
 from gradloomc.codegen.nest_context import (
     Buffer,
     NestContext,
@@ -272,7 +272,7 @@ class Lane:
 
     def store(self, op: Op, value: str) -> None:
         buffer, index_map, base = self.target(op)
-        name = self.nest.to_memory(self.v, value, buffer.element)
+        name = self.nest.to_memory(self.v, value, buffer.element, op.operands[0].type)
         self.write_vector(buffer, index_map, base, name, self.sink_mask(op))
 
     def write_vector(self, buffer: Buffer, index_map: Any, base: str, name: str, mask: str | None) -> None:
@@ -323,7 +323,7 @@ class Lane:
         """Combine into a result that keeps the innermost dimension, or that outer loops come back to."""
         how = op.attributes["combine"]
         buffer, index_map, base = self.target(op)
-        element, memory = buffer.element, memory_scalar(buffer.element)
+        memory, element = memory_scalar(buffer.element), op.operands[0].type
         if self.nest.inner in op.attributes["dims"]:
             mask = self.sink_mask(op)
             axis, _, _ = self.inner_axis(index_map)
@@ -332,15 +332,16 @@ class Lane:
                 old = self.fresh_vector(memory, pointer, mask, buffer)
             else:
                 old = self.gather(buffer, index_map, base, mask)
-            old = self.nest.from_memory(self.v, old, element)
+            old = convert(self.v, self.nest.from_memory(self.v, old, buffer.element), buffer.element, element)
             new = combine(self.v, how, element, old, self.masked_value(op, value))
-            self.write_vector(buffer, index_map, base, self.nest.to_memory(self.v, new, element), mask)
+            self.write_vector(buffer, index_map, base, self.nest.to_memory(self.v, new, buffer.element, element), mask)
             return
         total = horizontal(self.body, self.masked_value(op, value), how, element, self.width)
         v = Vector(self.body, 1)
-        old = self.nest.from_memory(v, self.body.fresh(f"load {memory}, ptr {base}"), element)
+        old = self.nest.from_memory(v, self.body.fresh(f"load {memory}, ptr {base}"), buffer.element)
+        old = convert(v, old, buffer.element, element)
         new = combine(v, how, element, old, total)
-        self.body.effect(f"store {memory} {self.nest.to_memory(v, new, element)}, ptr {base}")
+        self.body.effect(f"store {memory} {self.nest.to_memory(v, new, buffer.element, element)}, ptr {base}")
 
     def fresh_vector(self, memory: str, pointer: str, mask: str | None, buffer: Buffer) -> str:
         """Load memory that this loop also writes."""

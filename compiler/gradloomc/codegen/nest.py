@@ -206,7 +206,7 @@ class NestWriter(NestContext):
     def store_scalar(self, v: Vector, op: Op, name: str) -> None:
         buffer = self.buffers[op.operands[1]]
         address = self.target_address(v.body, op)
-        stored = self.to_memory(v, name, buffer.element)
+        stored = self.to_memory(v, name, buffer.element, op.operands[0].type)
         v.body.effect(f"store {memory_scalar(buffer.element)} {stored}, ptr {address}")
 
 

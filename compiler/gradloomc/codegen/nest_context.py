@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from gradloomc.codegen.body import Body
-from gradloomc.codegen.instructions import Vector, memory_scalar
+from gradloomc.codegen.instructions import Vector, convert, memory_scalar
 from gradloomc.dialects import kernel, loops
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
@@ -131,7 +131,9 @@ class NestContext:
         v.body.types[name] = v.type(element)
         return name
 
-    def to_memory(self, v: Vector, name: str, element: ScalarType) -> str:
+    def to_memory(self, v: Vector, name: str, element: ScalarType, computed: ScalarType) -> str:
+        """Turn a value into what a buffer holds: bytes for bools; half floats are reduced in single precision."""
+        name = convert(v, name, computed, element)
         return v.cast("zext", name, "i1", "i8") if element is ir_types.i1 else name
 
     def address(self, body: Body, buffer: Buffer, index_map: Any) -> str:

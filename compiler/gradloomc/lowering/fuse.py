@@ -423,7 +423,7 @@ class Fuser:
             for root in group.roots:
                 scalar = builder.pull(root.source, identity_map(root.offset))
                 element = root.value.type.element
-                if scalar.type is not element:
+                if root.combine == "store" and scalar.type is not element:
                     scalar = s.convert(scalar, type=element)
                 yielded.append(scalar)
                 high = tuple(a + b for a, b in zip(root.offset, root.shape, strict=True))

@@ -155,10 +155,10 @@ class BufferAssignment:
         for op in tiled.ops:
             self.allocate(op)
         block = Block()
+        for op in tiled.ops:
+            insertion.location = op.location
+            self.nest(op, block)
         with at(block):
-            for op in tiled.ops:
-                insertion.location = op.location
-                self.nest(op, keep_rows=True)
             loops.end()
         loops.tiles.build([], {"extent": tiled.extent, "rows": tiled.rows}, [Region(block)])
 
@@ -170,8 +170,9 @@ class BufferAssignment:
                 loops.fill(buffer, value=neutral_element(combine, buffer.type.element))
             self.values[result] = buffer
 
-    def nest(self, op: Op, keep_rows: bool = False) -> None:
-        shape = collapse(op, keep_rows)
+    def nest(self, op: Op, tile: Block | None = None) -> None:
+        """Build a nest in `tile`, or at the insertion point; its views stand at the insertion point, for later nests too."""
+        shape = collapse(op, keep_rows=tile is not None)
         attributes = op.attributes
         block = Block()
         buffers: dict[Value, None] = {}
@@ -202,9 +203,10 @@ class BufferAssignment:
                     loops.reduce(scalar, buffer, combine=combine, dims=dims, low=low, high=high)
             loops.end()
         region.terminator.drop_uses()
-        loops.nest.build(
-            list(buffers), {"extents": shape.extents, "width": self.width(block, shape)}, [Region(block)]
-        )
+        with at(insertion.block if tile is None else tile):
+            loops.nest.build(
+                list(buffers), {"extents": shape.extents, "width": self.width(block, shape)}, [Region(block)]
+            )
 
     def move(self, op: Op, inside: dict[Value, Value], shape: Shape, block: Block) -> None:
         """Move a region op from the kernel to the loop body."""
