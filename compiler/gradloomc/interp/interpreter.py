@@ -7,7 +7,7 @@ import numpy as np
 
 from gradloomc.ir.core import Block, Op, Value
 from gradloomc.ir.errors import ExecutionError
-from gradloomc.ir.types import TensorType
+from gradloomc.ir.types import MemRefType, TensorType
 
 Array = np.ndarray[Any, Any]
 Environment = dict[Value, Any]
@@ -36,8 +36,7 @@ class Interpreter:
         """Evaluate one op without regions."""
         if op.kind.reference is None:
             raise ExecutionError(f"'{op.name}' has no reference to interpret it by", op.location)
-        with np.errstate(all="ignore"):
-            results = op.kind.reference(*operands, **op.attributes)
+        results = op.kind.reference(*operands, **op.attributes)
         if len(op.results) == 1:
             results = (results,)
         return [
@@ -62,10 +61,13 @@ def interpret(function: Op, arrays: Sequence[Any]) -> list[Array]:
     environment: Environment = {}
     for argument, array in zip(body.arguments, arrays, strict=True):
         array = np.asarray(array)
-        if isinstance(argument.type, TensorType) and (
+        if isinstance(argument.type, MemRefType):
+            array = np.ascontiguousarray(array).reshape(array.shape)  # views of a buffer share its memory
+        if isinstance(argument.type, TensorType | MemRefType) and (
             array.shape != argument.type.shape or array.dtype != argument.type.element.dtype
         ):
             raise ExecutionError(f"expected {argument.type}, got an array of shape {array.shape}, {array.dtype}")
         environment[argument] = array
-    results = Interpreter(REGION_OPS).run_block(body, environment)
+    with np.errstate(all="ignore"):
+        results = Interpreter(REGION_OPS).run_block(body, environment)
     return [np.array(value, copy=True) for value in results]
