@@ -51,8 +51,7 @@ class CompiledGrad(Derived):
 
     @cached_property
     def grad(self) -> Callable[..., Any]:
-        """`grad(*args)` is the gradient of the (scalar) result, in the structure of the
-        argument."""
+        """`grad(*args)` is the gradient of the scalar result, in the structure of the argument."""
         self._check_parameters()
         return Gradient(self, self.argnums, self.has_aux, False)
 
@@ -82,7 +81,7 @@ class CompiledGrad(Derived):
             )
 
     def make(self, primal: "Primal") -> "Program":
-        from gradloom.program import value_program
+        from gradloom.derivatives import value_program
 
         return value_program(primal)
 
@@ -152,8 +151,10 @@ class CompiledGrad(Derived):
     # --- what was compiled ------------------------------------------------------------------------
 
     def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Program":
-        """Return the program that ran last, or for given arguments that of value_and_grad (of the
-        value where there is none)."""
+        """Return the program that ran last, or that for given arguments.
+
+        For arguments it is that of value_and_grad, or of the value where there is no gradient.
+        """
         if insertion.block is not None:
             raise UnsupportedError(
                 "a function cannot be inspected while another one is traced", caller_location()
@@ -206,8 +207,10 @@ class CompiledGrad(Derived):
 
     @property
     def stats(self) -> "Stats":
-        """Figures of the program that ran last: kernels, externs, bytes_moved, bytes_ideal,
-        compile_seconds."""
+        """Figures of the program that ran last.
+
+        `kernels`, `externs`, `bytes_moved`, `bytes_ideal`, `compile_seconds`, ...
+        """
         return self._program((), {}).executable.stats
 
     def cache_info(self) -> CacheInfo:

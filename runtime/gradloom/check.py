@@ -76,8 +76,7 @@ class _Check:
         modes: tuple[str, ...],
         done: tuple[str, ...],
     ) -> None:
-        """Check the derivatives of `f`, itself the derivative of a function by the modes in
-        `done`."""
+        """Check the derivatives of `f`, itself a derivative by the modes in `done`."""
         if order < 1:
             return
         leaves, structure = flatten(args)
@@ -128,8 +127,10 @@ class _Check:
     def difference(
         self, plain: Any, leaves: list[Any], structure: Structure, tangents: list[Any]
     ) -> tuple[list[Any], Structure]:
-        """Return the derivative of each result in the direction `tangents` by differences (None
-        where it is no float)."""
+        """Return the derivative of each result in the direction `tangents` by differences.
+
+        For a result that is no float it is None.
+        """
         floats = [
             np.asarray(leaf).dtype
             for leaf, t in zip(leaves, tangents, strict=True)

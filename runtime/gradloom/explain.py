@@ -1,5 +1,4 @@
-"""What a program does, for people: the text of each level of its IR, and `explain()`: kernels,
-memory, time.
+"""What a program does, for people: the text of each level, and `explain()`.
 
 Lowers the program's function once more, on a copy, because the executable keeps only native code.
 """
@@ -49,8 +48,10 @@ def level_text(program: "Program", level: str, generic: bool = False) -> str:
 
 
 def explain(program: "Program") -> str:
-    """Return how a program is run: its kernels, what it keeps in memory and why, bytes moved, and
-    what it took to compile."""
+    """Return how a program is run.
+
+    Its kernels, what it keeps in memory and why, the bytes it moves, what it took to compile.
+    """
     stats = program.executable.stats
     cleaned = clean(copy_function(program.function))
     reasons = plan_materialization(cleaned).reasons

@@ -1,5 +1,4 @@
-"""User functions with everything that was made for them, and `Derived`, the callable that finds or
-makes the right program.
+"""User functions with all that was made for them; `Derived`, which finds or makes a program.
 
 One `UserFunction` belongs to one Python function for as long as that lives, so `grad(f)(x)` in a
 loop compiles once. Methods and `functools.partial` objects are taken apart: what they bind are
@@ -31,8 +30,7 @@ _creation = threading.Lock()
 
 
 class CacheInfo:
-    """Counts of a function's programs: `hits` and `misses` of calls, `programs` made, `seconds`
-    spent on making them."""
+    """What a function's cache did: `hits`, `misses`, `programs` held, `seconds` of compilation."""
 
     __slots__ = ("hits", "misses", "programs", "seconds")
 
@@ -181,8 +179,7 @@ def _warn(message: str) -> None:
 
 
 def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, Any]]:
-    """Return the function behind a callable, and the positional and keyword arguments that the
-    callable binds."""
+    """Return the function behind a callable, and the arguments that the callable binds."""
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     while True:
@@ -282,8 +279,7 @@ class Derived:
 
     @property
     def unbound(self) -> "Derived":
-        """The same transform of the function itself, to which what is bound here is passed as
-        leading arguments."""
+        """The same transform of the function itself; what is bound here is passed to that."""
         if not self.bound_args and not self.bound_kwargs:
             return self
         argnums = self.selected[0] if self.single else self.selected
@@ -372,8 +368,7 @@ class Derived:
 
 
 def derive(cls: Any, fun: Any, argnums: Any, has_aux: bool, *options: Any) -> Any:
-    """Return `cls(fun, argnums, has_aux, *options)`: the same object for the same function and
-    options."""
+    """Return `cls(fun, argnums, has_aux, *options)`, the same object for the same arguments."""
     user, args, kwargs = user_function(fun)
     if args or kwargs or not isinstance(fun, (types.FunctionType, Derived)):
         return cls(fun, argnums, has_aux, *options)

@@ -54,8 +54,10 @@ class _Assembly:
 
     @property
     def forward(self) -> bool:
-        """Push tangents forward (one call per input element), not cotangents back (one per output
-        element)."""
+        """Whether to push tangents forward, not cotangents back.
+
+        The first takes one call per input element, the second one per output element.
+        """
         if self.transform.mode != "auto":
             return self.transform.mode == "fwd"
         return sum(type.size for type in self.inputs) < sum(type.size for type in self.outputs)
@@ -69,7 +71,7 @@ class _Assembly:
         )
         if self.primal.aux is None:
             return jacobian
-        from gradloom.program import aux_program
+        from gradloom.derivatives import aux_program
 
         if nested:
             return jacobian, aux_program(self.primal).inline(self.call.leaves)
@@ -86,7 +88,7 @@ class _Assembly:
         return trees[0] if self.transform.single else tuple(trees)
 
     def make(self, primal: "Primal") -> "Program":
-        from gradloom.program import pullback_flat_program, pushforward_flat_program
+        from gradloom.derivatives import pullback_flat_program, pushforward_flat_program
 
         derived = pushforward_flat_program if self.forward else pullback_flat_program
         return derived(primal, self.active, self.slots)
@@ -141,7 +143,7 @@ class _Assembly:
 
     def traced_blocks(self) -> list[list[Any]]:
         """Return a tracer for each result and each active leaf."""
-        from gradloom.program import inline_products
+        from gradloom.derivatives import inline_products
 
         sources = self.inputs if self.forward else self.outputs
         found = inline_products(self.make(self.primal), self.call.leaves, sources)

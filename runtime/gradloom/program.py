@@ -1,10 +1,8 @@
-"""Programs: a user's function traced for one signature, and what is derived from it, compiled or
-inlined.
+"""A user's function traced for one signature, and programs made from it: compiled, or inlined.
 
-`Primal` is the traced function. A `Program` is a function on IR made from it (its value, a
-gradient, a Jacobian-vector product) together with how the results are built up into the user's
-containers. A program runs natively on arrays, or is inlined into the function that is being traced.
-Knows nothing of caches; transforms.py decides what is made when.
+`Primal` is the traced function. A `Program` is a function on IR made from it (by derivatives.py),
+with how its results are built up into the user's containers. It runs natively on arrays, or is
+inlined into the function that is being traced. Knows nothing of caches; function.py has those.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.signature import Argument, Call, Leaf, Parameters, definition_location
+from gradloom.signature import Call, Leaf, Parameters, definition_location
 from gradloom.trace.capture import lift, trace_flat
 from gradloom.trace.shadow import shadow_function
 from gradloom.trace.tracer import Tracer
@@ -28,15 +26,12 @@ from gradloom.tree import (
     unflatten,
 )
 from gradloom.tree_code import builder_of
-from gradloomc.ad.transform import jvp_of, vjp_of
-from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
-from gradloomc.ir.attributes import Dense
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import DifferentiationError
 from gradloomc.ir.inline import copy_function, inline_function
 from gradloomc.ir.location import Location
-from gradloomc.ir.types import TensorType, function, tensor
+from gradloomc.ir.types import TensorType, function
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +52,7 @@ class Result:
     slots: tuple[Slot, ...]
 
     def builder(self, types: Sequence[TensorType]) -> Callable[[list[Any]], Any]:
-        """Return the compiled function from result arrays to the tree; 0-d arrays become NumPy
-        scalars."""
+        """Return the function from result arrays to the tree; 0-d arrays become NumPy scalars."""
         sources, constants = [], []
         for slot in self.slots:
             if isinstance(slot, Fixed):
@@ -257,8 +251,7 @@ def _identifier(label: str) -> str:
 
 
 class Program:
-    """A function on IR with what it takes besides the call's arrays and how its results are built
-    up.
+    """A function on IR, with what it takes and how its results are built up.
 
     It takes the arrays of the dynamic leaves, the captured arrays, and then seeds (tangents or
     cotangents).
@@ -334,8 +327,7 @@ class Program:
     # --- inside a trace ---------------------------------------------------------------------------
 
     def inline(self, leaves: Sequence[Any], seeds: Sequence[Any] = ()) -> Any:
-        """Copy the function into the one being traced, on the leaves of a call; return the tree of
-        tracers."""
+        """Copy the function into the one being traced, on the leaves of a call; return tracers."""
         arrays = [leaves[i] for i in self.primal.position] + self.primal.captured
         return self.inline_arrays([*arrays, *seeds])
 
@@ -370,146 +362,3 @@ def keep_results(original: Op, positions: Sequence[int]) -> Op:
         types.inputs, tuple([types.results[i] for i in positions])
     )
     return copy
-
-
-# --- programs derived from a primal ---------------------------------------------------------------
-
-
-def value_program(primal: Primal) -> Program:
-    """Return the program of the function itself."""
-    return Program(primal, primal.function, with_aux(primal, primal.result))
-
-
-def with_aux(primal: Primal, result: Result) -> Result:
-    """Return the pair (result, aux) if the function has aux."""
-    return result if primal.aux is None else tuple_of((result, primal.aux))
-
-
-def gradient_program(
-    primal: Primal, arguments: Sequence[Argument], single: bool, with_value: bool, what: str
-) -> Program:
-    """Return the gradient of a scalar function with respect to `arguments`, in their structure.
-
-    The result is the gradient (a tuple of them unless `single`), with the value as (value,
-    gradient), with aux as jax has it: ((value, aux), gradient) and (gradient, aux).
-    """
-    active = primal.parameters.active_leaves(arguments, primal.leaves)
-    primal.check_scalar(what)
-    derived = vjp_of(primal.function, [primal.position[i] for i in active], unit_seed=True)
-    first = len(primal.types)
-    gradients = [like_argument(argument, active, first) for argument in arguments]
-    gradient = gradients[0] if single else tuple_of(gradients)
-    if with_value:
-        return Program(primal, derived, tuple_of((with_aux(primal, primal.result), gradient)))
-    return Program(primal, derived, with_aux(primal, gradient))
-
-
-def like_argument(argument: Argument, active: Sequence[int], first: int) -> Result:
-    """Return a result in the structure of an argument: one slot per active leaf from `first` on,
-    None elsewhere."""
-    number = {leaf: first + k for k, leaf in enumerate(active)}
-    slots = [number.get(i, Fixed(None)) for i in argument.leaves]
-    return Result(argument.structure, tuple(slots))
-
-
-def pushforward_program(primal: Primal, active: Sequence[int], with_value: bool) -> Program:
-    """Return (arrays, tangents of the active leaves) -> the result's tangent, with the value
-    (value, tangent).
-
-    With aux, (tangent, aux) or (value, tangent, aux). A result that is no float has the tangent
-    None.
-    """
-    derived = jvp_of(primal.function, [primal.position[i] for i in active])
-    types = primal.types
-    tangent_of = {slot: len(types) + k for k, slot in enumerate(primal.float_results())}
-    slots: list[Slot] = []
-    for slot in primal.result.slots:
-        slots.append(tangent_of.get(slot, Fixed(None)) if isinstance(slot, int) else Fixed(None))
-    parts = [Result(primal.result.structure, tuple(slots))]
-    if with_value:
-        parts.insert(0, primal.result)
-    if primal.aux is not None:
-        parts.append(primal.aux)
-    return Program(primal, derived, parts[0] if len(parts) == 1 else tuple_of(parts))
-
-
-def aux_program(primal: Primal) -> Program:
-    """Return the program of the aux alone."""
-    assert primal.aux is not None
-    return Program(primal, primal.function, primal.aux)
-
-
-def _flat(slots: Sequence[int]) -> Result:
-    return Result((TUPLE, None, *[LEAF] * len(slots)), tuple(slots))
-
-
-def pushforward_flat_program(
-    primal: Primal, active: Sequence[int], outputs: Sequence[int]
-) -> Program:
-    """Return (arrays, tangents of the active leaves) -> the tangents of the given float results."""
-    derived = jvp_of(primal.function, [primal.position[i] for i in active])
-    tangent_of = {slot: len(primal.types) + k for k, slot in enumerate(primal.float_results())}
-    return Program(primal, derived, _flat([tangent_of[slot] for slot in outputs]))
-
-
-def pullback_flat_program(primal: Primal, active: Sequence[int], outputs: Sequence[int]) -> Program:
-    """Return (arrays, cotangents of the given float results) -> the cotangents of the active
-    leaves."""
-    derived = vjp_of(keep_results(primal.function, outputs), [primal.position[i] for i in active])
-    return Program(primal, derived, _flat(range(len(outputs), len(outputs) + len(active))))
-
-
-def inline_products(
-    program: Program, leaves: Sequence[Any], sources: Sequence[TensorType]
-) -> list[list[Any]]:
-    """Inline a flat program once per basis vector of its seeds.
-
-    Returns for each source and each result of the program the products, stacked along a new first
-    axis.
-    """
-    arrays = [leaves[i] for i in program.primal.position] + program.primal.captured
-    operands = [lift(array) for array in arrays]
-    seeds = [nd.splat(0, source) for source in sources]
-    found = []
-    for k, source in enumerate(sources):
-        products = [
-            program.inline_values(
-                [*operands, *seeds[:k], _basis_vector(source, i), *seeds[k + 1 :]]
-            )
-            for i in range(source.size)
-        ]
-        found.append(
-            [_stack([row[r] for row in products], type) for r, type in enumerate(program.types)]
-        )
-    return found
-
-
-def _basis_vector(type: TensorType, i: int) -> Value:
-    vector = np.zeros(type.size, type.element.dtype)
-    vector[i] = 1
-    return nd.constant(value=Dense(type, vector.reshape(type.shape)))
-
-
-def _stack(values: Sequence[Value], type: TensorType) -> Any:
-    if not values:
-        return Tracer(nd.splat(0, tensor((0, *type.shape), type.element)))
-    rows = [nd.reshape(value, shape=(1, *type.shape)) for value in values]
-    return Tracer(rows[0] if len(rows) == 1 else nd.concatenate(*rows, axis=0))
-
-
-def stop_tracer(leaf: Any) -> Any:
-    """Return a tracer through which no derivative passes; anything else as it is."""
-    return Tracer(nd.stop_gradient(lift(leaf))) if isinstance(leaf, Tracer) else leaf
-
-
-def pullback_program(
-    primal: Primal, active: Sequence[int], arguments: Sequence[Argument]
-) -> Program:
-    """Return (arrays, cotangents of the float leaves of the result) -> a tuple with the cotangent
-    of each argument."""
-    known = set(primal.float_results())
-    floats = [slot for slot in primal.result.slots if isinstance(slot, int) and slot in known]
-    value_only = keep_results(primal.function, floats)
-    derived = vjp_of(value_only, [primal.position[i] for i in active])
-    parts = [like_argument(argument, active, len(floats)) for argument in arguments]
-    return Program(primal, derived, tuple_of(parts))

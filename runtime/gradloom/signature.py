@@ -1,5 +1,4 @@
-"""The arguments of one call: which parameter is which, which leaves are arrays, and the key under
-which a program is cached.
+"""The arguments of one call: parameters, leaves, and the key under which programs are kept.
 
 Arrays, NumPy scalars and Python floats are dynamic: the compiled program takes them when it runs.
 Everything else (whole numbers, strings, functions, None) is static: part of the program, by value.
@@ -85,8 +84,7 @@ class Leaf:
 
 
 class Static:
-    """A static value as part of a key: equal means equal in type and value (1, 1.0 and True
-    differ)."""
+    """A static value as part of a key: equal in type and value (1, 1.0 and True differ)."""
 
     __slots__ = ("hash", "value")
 
@@ -217,8 +215,7 @@ def _element(dtype: Any) -> "ScalarType":
 
 
 class Argument:
-    """One selected argument: its name, its leaves (a range of the call's leaves) and its
-    structure."""
+    """One selected argument: its name, its range of the leaves, its structure."""
 
     __slots__ = ("label", "leaves", "structure")
 
@@ -272,8 +269,9 @@ class Parameters:
     # --- argnums ----------------------------------------------------------------------------------
 
     def check_argnums(self, argnums: Any, skip: int = 0) -> tuple[int | str, ...]:
-        """Return `argnums` as a tuple of positions (from 0) and names; the first `skip` parameters
-        are bound already.
+        """Return `argnums` as a tuple of positions from 0 and names.
+
+        The first `skip` parameters are bound already.
 
         Raises:
             DifferentiationError: a position or name that the function does not have, or two that
@@ -325,8 +323,9 @@ class Parameters:
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], needed: Sequence[int | str] = ()
     ) -> Call:
-        """Take the arguments of a call apart; keyword arguments take their positions where they
-        have one.
+        """Take the arguments of a call apart.
+
+        Keyword arguments take their positions where they have one.
 
         Args:
             needed: positions and names that must be there; defaults are filled in for them.

@@ -1,5 +1,4 @@
-"""The free functions: grad, value_and_grad, vjp, jvp, linearize, hvp, stop_gradient, with jax's
-signatures.
+"""grad, value_and_grad, vjp, jvp, linearize, hvp, stop_gradient, with jax's signatures.
 
 On arrays each traces the function once for a signature, derives a program on IR and runs it
 natively. Inside a trace it derives the same function on IR and inlines it, so they nest to any
@@ -40,7 +39,7 @@ class Gradient(Derived):
         )
 
     def make(self, primal: "Primal") -> "Program":
-        from gradloom.program import gradient_program
+        from gradloom.derivatives import gradient_program
 
         arguments = primal.parameters.find(self.selected, primal.structure)
         return gradient_program(primal, arguments, self.single, self.with_value, self.name)
@@ -179,9 +178,8 @@ class Point:
         )
 
     def pushforward(self, active: Sequence[int], with_value: bool) -> "Program":
-        """Return the program from tangents of the active leaves to the result's tangent (compiled
-        unless in a trace)."""
-        from gradloom.program import pushforward_program
+        """Return the program from tangents of the active leaves to that of the result."""
+        from gradloom.derivatives import pushforward_program
 
         def make(primal: "Primal") -> "Program":
             return pushforward_program(primal, active, with_value)
@@ -190,7 +188,7 @@ class Point:
 
     def pullback(self, active: Sequence[int]) -> "Program":
         """Return the program from cotangents of the result to those of the primals."""
-        from gradloom.program import pullback_program
+        from gradloom.derivatives import pullback_program
 
         def make(primal: "Primal") -> "Program":
             return pullback_program(primal, active, self.arguments)
@@ -199,7 +197,7 @@ class Point:
 
     def value(self) -> "Program":
         """Return the program of the function itself."""
-        from gradloom.program import value_program
+        from gradloom.derivatives import value_program
 
         return self._program(("value",), value_program)
 
@@ -234,8 +232,7 @@ def as_seed(x: Any, type: Any, what: str) -> Any:
 def jvp(
     fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
 ) -> tuple[Any, ...]:
-    """Return (result, tangent): the value of `fun` at `primals` and its derivative in the direction
-    `tangents`.
+    """Return (result, tangent): the value at `primals` and the derivative along `tangents`.
 
     Args:
         fun: the function.
@@ -257,8 +254,7 @@ def jvp(
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
-    """Return (result, vjp_fun): the value of `fun` at `primals` and the function that pulls
-    cotangents back to them.
+    """Return (result, vjp_fun): the value at `primals`, and what pulls cotangents back to them.
 
     `vjp_fun(cotangent)` takes the structure of the result (None stands for zero) and returns a
     tuple with one entry per primal; leaves that are no floats have None. It computes the forward
@@ -270,8 +266,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
 
 
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
-    """Return (result, jvp_fun): the value of `fun` at `primals` and its derivative there as a
-    linear function.
+    """Return (result, jvp_fun): the value at `primals` and the derivative as a linear function.
 
     `jvp_fun(*tangents)` takes one tangent per primal (None stands for zero) and returns the
     result's tangent. The primals are copied here. With `has_aux` the triple (result, jvp_fun, aux).
@@ -383,11 +378,13 @@ def hessian_product(fun: Any, primals: Any, tangents: Any, has_aux: bool) -> Any
 
 
 def stop_gradient(x: Any) -> Any:
-    """Return `x` as a constant: it keeps its value, and derivatives do not pass. Containers are
-    taken leaf by leaf."""
+    """Return `x` as a constant: it keeps its value, and derivatives do not pass.
+
+    Containers are taken leaf by leaf.
+    """
     if insertion.block is None:
         return x
-    from gradloom.program import stop_tracer
+    from gradloom.derivatives import stop_tracer
 
     leaves, structure = flatten(x)
     return unflatten(structure, [stop_tracer(leaf) for leaf in leaves])

@@ -1,5 +1,4 @@
-"""Containers of arrays: take nested dicts, lists, tuples, dataclasses, ... apart into leaves and
-build them up again.
+"""Containers of arrays: nested dicts, lists, dataclasses, ... taken apart and built up again.
 
 A structure is a hashable nested tuple, so that it can be part of a cache key: `LEAF`, `NOTHING`
 (for None) or `(container, auxiliary, *children)`. Nothing here knows arrays, tracers or
@@ -278,8 +277,9 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
 
 
 def flatten_like(structure: Structure, tree: Any, what: str, *, absent: Any = None) -> list[Any]:
-    """Return the leaves of `tree`, which must have `structure`; dicts may have another order of
-    keys.
+    """Return the leaves of `tree`, which must have `structure`.
+
+    Dicts may have another order of keys.
 
     A leaf of the structure may be None in `tree`; then it is `absent`.
 
