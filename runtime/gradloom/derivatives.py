@@ -1,7 +1,7 @@
 """The programs made from a traced function: its value, its gradient, products with vectors.
 
-Each is a function on IR (by ad.transform) with what its results mean to the user. Whether it is then
-compiled or inlined is not decided here.
+Each is a function on IR (by ad.transform) with what its results mean to the user. Whether it is
+then compiled or inlined is not decided here.
 """
 
 from collections.abc import Sequence
