@@ -1,8 +1,9 @@
 """The `arith` and `math` dialects: arithmetic on scalars, spelled as upstream MLIR where an op exists there.
 
-These ops fill the regions of kernels and loops. They are written for one element; the code generator emits them for a vector of
-elements. `emit` names the code generator's function (a method of its lane arithmetic, or a function of its vector math). A
-record's `reference` works on whole arrays, so the interpreter runs a loop body on all its indices at once.
+These ops fill the regions of kernels and loops. They are written for one element; the code generator emits them for a
+vector of elements. `emit` names the code generator's function (a method of its lane arithmetic, or a function of its
+vector math). A record's `reference` works on whole arrays, so the interpreter runs a loop body on all its indices at
+once.
 """
 
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def _op(
 ) -> OpDef:
     return OpDef(
         name,
-        (reference.__doc__ or name).strip().split("\n")[0],
+        f"As numpy.{reference.__name__}." if isinstance(reference, np.ufunc) else str(reference.__doc__).strip(),
         type_rule=type_rule,
         reference=reference,
         emit=emit,

@@ -173,7 +173,7 @@ def pass_text(subject: Pass) -> str:
     for field in dataclasses.fields(subject):
         value = getattr(subject, field.name)
         if value != _default(field):
-            text = _value_text(value)
+            text = value_text(value)
             if read_option(text, kinds[field.name]) != value:
                 text += ","  # a tuple of one item where a bare item is allowed too
             options.append(f"{field.name.replace('_', '-')}={text}")
@@ -186,9 +186,10 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default
 
 
-def _value_text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return the text of an option's value; `read_option` is its inverse."""
     if isinstance(value, tuple):
-        return ",".join(map(_value_text, value))
+        return ",".join(map(value_text, value))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and not re.fullmatch(r"[^\s{},]+", value):
@@ -261,7 +262,7 @@ class _Reader:
         try:
             options[field] = read_option(text, kinds[field])
         except ValueError:
-            wanted = _type_text(kinds[field])
+            wanted = type_text(kinds[field])
             self._fail(
                 f"option '{key}' takes {wanted}, got '{text}'", value_start, value_start + len(text)
             )
@@ -311,12 +312,13 @@ def _width(kind: Any) -> int:
     return order.index(kind) if kind in order else 5 if kind is str else 4
 
 
-def _type_text(kind: Any) -> str:
+def type_text(kind: Any) -> str:
+    """Return in words what an option of type `kind` takes."""
     names = {bool: "true or false", int: "an integer", float: "a number", str: "a word"}
     if kind in names:
         return names[kind]
     if kind is type(None):
         return "none"
     if typing.get_origin(kind) is tuple:
-        return f"a list of {_type_text(typing.get_args(kind)[0]).partition(' ')[2]}s"
-    return " or ".join(map(_type_text, typing.get_args(kind)))
+        return f"a list of {type_text(typing.get_args(kind)[0]).partition(' ')[2]}s"
+    return " or ".join(map(type_text, typing.get_args(kind)))
