@@ -9,6 +9,7 @@ from gradloom.trace.context import Array, tracing
 from gradloom.trace.tracer import Tracer, lift as lift
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.core import Op
+from gradloomc.ir.errors import GradloomError
 from gradloomc.ir.types import TensorType
 
 
@@ -26,6 +27,14 @@ class Traced:
     function: Op
     captured: list[Array]
     closed: bool
+
+
+def _own_cause(error: BaseException) -> BaseException:
+    """Return the error of gradloom that NumPy or Python has wrapped into one of its own, or else the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, GradloomError):
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return cause or error
 
 
 def trace_flat(
@@ -48,7 +57,10 @@ def trace_flat(
         for tracer in tracers:
             if tracer.shape:
                 tracer._guard = "argument"
-        results = [lift(leaf) for leaf in call(tracers)]
+        try:
+            results = [lift(leaf) for leaf in call(tracers)]
+        except Exception as error:
+            raise _own_cause(error) from None
         finish_function(function, results)
         trace.check_captured()
     return Traced(function, trace.captured, trace.closed)

@@ -186,9 +186,10 @@ GRIDS = {id(np.r_): _Grid(False), id(np.c_): _Grid(True)}
 
 
 def _weak(result: Any) -> Any:
-    """What math functions return is a Python float: its dtype gives way to that of arrays."""
-    if result.__class__ is Tracer and result.dtype.kind == "f":
-        result = Tracer(convert(result.value, ir_types.f64), weak=True)
+    """What math functions return is a Python float or int: its dtype gives way to that of arrays."""
+    if result.__class__ is Tracer and result.dtype.kind in "fi":
+        element = ir_types.f64 if result.dtype.kind == "f" else ir_types.i64
+        result = Tracer(convert(result.value, element), weak=True)
     return result
 
 

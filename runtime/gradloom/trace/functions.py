@@ -22,6 +22,7 @@ from gradloom.trace.promote import (
     shape_of,
     stretch,
     truth,
+    weak_class,
 )
 from gradloom.trace.reductions import UFUNC_METHODS, all as all_of, deliver, finish, sum as sum_of
 from gradloom.trace.shaping import part_of, ravel, reshaped, tracer_of
@@ -317,7 +318,7 @@ def size(a: Any, axis: Any = None) -> int:
 
 def _dtype_or_number(x: Any) -> Any:
     if x.__class__ is Tracer:
-        return 0.0 if x.weak else x.dtype
+        return weak_class(x.value)(0) if x.weak else x.dtype
     return x
 
 
@@ -522,9 +523,8 @@ def linspace(
 ) -> Any:
     """As numpy.linspace with traced ends."""
     num = operator.index(num)
-    first, last = tracer_of(start), tracer_of(stop)
-    element = np.result_type(first.dtype, last.dtype, 1.0)
-    first, last = first.astype(element), last.astype(element)
+    element = as_float(operands(start, stop)[1]).dtype
+    first, last = tracer_of(start).astype(element), tracer_of(stop).astype(element)
     divisions = num - 1 if endpoint else num
     span = last - first
     step = span / divisions if divisions > 0 else span * np.nan

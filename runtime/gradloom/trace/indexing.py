@@ -358,6 +358,8 @@ def _not_an_index() -> None:
 def _concrete_slice(item: slice) -> slice:
     try:
         item.indices(1)
+    except TracerError:
+        raise
     except TypeError:
         fail(OutOfBoundsError, "slice indices must be integers or None or have an __index__ method")
     except ValueError:

@@ -118,10 +118,15 @@ def common_element(keys: Sequence[Key]) -> ScalarType:
     return element_of(np.result_type(*[k.dtype if k.__class__ is ScalarType else _WEAK[k] for k in keys]))
 
 
+def weak_class(value: Value) -> Key:
+    """Return the class of Python numbers that a weak value stands for."""
+    return float if value.type.element.kind == "f" else int
+
+
 def key_of(operand: Operand, weak: bool = False) -> Key:
     """Return what promotion looks at: the element type, or the class of a weak number."""
     if operand.__class__ is Value:
-        return float if weak else operand.type.element
+        return weak_class(operand) if weak else operand.type.element
     return ir_types.i1 if operand.__class__ is bool else operand.__class__
 
 

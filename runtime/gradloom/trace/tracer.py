@@ -27,7 +27,15 @@ from gradloom.trace.context import (
     state,
 )
 from gradloom.trace.indexing import Advanced, Basic, parse
-from gradloom.trace.promote import bring, broadcast_shapes, convert, number, show, stretch
+from gradloom.trace.promote import (
+    bring,
+    broadcast_shapes,
+    convert,
+    number,
+    show,
+    stretch,
+    weak_class,
+)
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
@@ -38,6 +46,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy function -> its meaning f
 ALWAYS: set[Any] = set()  # those that are called for concrete tracers too: they return a view or write into an argument
 
 _PYTHON_NUMBERS = (float, int, bool)
+_WEAK_DTYPES = (np.dtype(np.float64), np.dtype(np.int64))
 _IN_PLACE_METHODS = ("sort", "partition", "put", "resize", "setfield", "byteswap")
 
 
@@ -70,7 +79,7 @@ class Tracer:
     """An array in a function that is being traced; behaves as the ndarray that it stands for.
 
     Attributes:
-        weak: it stands for a Python float, whose dtype gives way to that of arrays.
+        weak: it stands for a Python float or int, whose dtype gives way to that of arrays.
     """
 
     __slots__ = ("__weakref__", "_contiguous", "_guard", "_trace", "_value", "_view", "_writes", "weak")
@@ -582,7 +591,7 @@ def _binary(ufunc: Any) -> tuple[Any, Any, Any]:
         for operand in (x, y):
             if not (operand.__class__ in _PYTHON_NUMBERS or (operand.__class__ is Tracer and operand.weak)):
                 return result
-        if result.__class__ is Tracer and result.dtype == np.float64:
+        if result.__class__ is Tracer and result.dtype in _WEAK_DTYPES:
             result.weak = True
         return result
 
@@ -664,8 +673,10 @@ for _name, _ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute
 def _round(self: Tracer, ndigits: int | None = None) -> Any:
     """As Python's round: to an integer without `ndigits`."""
     mark()
+    if self.ndim:
+        fail(TracerError, "type numpy.ndarray doesn't define __round__ method", "use np.round(x)")
     rounded = FUNCTIONS[np.round](self, ndigits or 0)
-    return rounded if ndigits is not None or self.ndim else rounded.astype(np.int64)
+    return rounded if ndigits is not None else rounded.astype(np.int64)
 
 
 Tracer.__round__ = _round  # type: ignore[attr-defined]
@@ -692,7 +703,7 @@ def _apply(entry: ufuncs.Elementwise, operands: Sequence[Any], dtype: Any = None
                 traced = True
                 if operand._trace is not trace:
                     check_reachable(operand._trace)
-                keys.append(float if operand.weak else value.type.element)
+                keys.append(weak_class(value) if operand.weak else value.type.element)
             else:
                 keys.append(None)
             values.append(value)

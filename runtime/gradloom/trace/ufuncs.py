@@ -212,11 +212,16 @@ def _divmod(x: Value, y: Value) -> tuple[Value, Value]:
 
 def _ldexp(types: Sequence[ScalarType]) -> Make:
     def ldexp(x: Value, exponent: Value) -> Value:
-        # In two steps, so that 2 ** exponent alone need not be representable.
-        half = nd.right_shift(exponent, nd.ones_like(exponent))
-        rest = nd.sub(exponent, half)
-        scaled = nd.mul(x, nd.exp2(convert(half, types[0])))
-        return nd.mul(scaled, nd.exp2(convert(rest, types[0])))
+        # In doubles and in three steps, so that no factor overflows where the result does not.
+        wide = convert(exponent, ir_types.i64)
+        limit = 2100  # beyond it every double becomes 0 or inf
+        wide = nd.clip(wide, nd.splat(-limit, wide.type), nd.splat(limit, wide.type))
+        third = nd.floor_divide(wide, nd.splat(3, wide.type))
+        rest = nd.sub(nd.sub(wide, third), third)
+        result = convert(x, ir_types.f64)
+        for part in (third, third, rest):
+            result = nd.mul(result, nd.exp2(convert(part, ir_types.f64)))
+        return convert(result, types[0])
 
     return ldexp
 
