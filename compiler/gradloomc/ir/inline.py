@@ -8,7 +8,7 @@ from gradloomc.ir.core import Block, Op, Region, Value
 
 def copy_op(op: Op, values: dict[Value, Value], block: Block) -> Op:
     """Append a copy of `op` to `block`, its operands mapped by `values` (a value not in the map stands for itself)."""
-    regions = []
+    regions: list[Region] = []
     for region in op.regions:
         copied = []
         for old in region.blocks:
@@ -26,10 +26,11 @@ def copy_op(op: Op, values: dict[Value, Value], block: Block) -> Op:
         op.location,
         regions,
     )
-    for result, copy in zip(op.results, new_op.results, strict=True):
+    for result, copy in zip(op.results, new_op.results):  # noqa: B905  (equal by construction, and hot)
         copy.hint = result.hint
         values[result] = copy
-    block.append(new_op)
+    new_op.parent = block
+    block.ops.append(new_op)
     return new_op
 
 

@@ -81,24 +81,27 @@ class NestBuilder:
         """Return the scalar for `value` at the mapped point, emitting what it takes."""
         memo, order = self.memo, self.order
         root = (value, index_map)
-        needed: dict[tuple[Value, IndexMap], list[tuple[Value, IndexMap]]] = {}
+        needed: dict[tuple[Value, IndexMap], list[tuple[Value, IndexMap]] | None] = {}
         stack = [root]
         while stack:
             key = stack.pop()
-            if key not in memo and key not in needed:
+            if key in memo or key in needed:
+                continue
+            if self.is_loaded(key[0]):
+                needed[key] = None
+            else:
                 found = needed[key] = self.sources(*key)
                 stack += found
         for key in sorted(needed, key=lambda key: order.get(key[0], -1)):
-            memo[key] = self.compute(key[0], key[1], needed[key])
+            found = needed[key]
+            memo[key] = self.load(*key) if found is None else self.compute(*key, found)
         return memo[root]
 
     def is_loaded(self, value: Value) -> bool:
-        return value not in self.own and self.plan.is_loaded(value)
+        return self.plan.is_loaded(value) and value not in self.own
 
     def sources(self, value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
-        """Return the (value, map) pairs that the element is computed from; none for what is loaded."""
-        if self.is_loaded(value):
-            return []
+        """Return the (value, map) pairs that the element of a value that is not loaded is computed from."""
         op: Op = value.owner
         kind, attributes = op.kind, op.attributes
         if "elementwise" in kind.tags:
@@ -117,11 +120,9 @@ class NestBuilder:
 
     def compute(self, value: Value, index_map: IndexMap, pairs: list[tuple[Value, IndexMap]]) -> Value:
         """Emit the scalar program of one value from its sources, which have been computed."""
-        op = value.op
+        op: Op = value.owner
         memo = self.memo
         sources = [memo[pair] for pair in pairs]
-        if op is None or self.is_loaded(value):
-            return self.load(value, index_map)
         insertion.location = op.location
         kind = op.kind
         if kind is nd.constant:
@@ -413,7 +414,8 @@ class Fuser:
             seen.add(key)
             if builder.is_loaded(key[0]):
                 found.add(key)
-            stack.extend(builder.sources(*key))
+            else:
+                stack.extend(builder.sources(*key))
         return found
 
     def emit_nest(self, group: Group) -> None:

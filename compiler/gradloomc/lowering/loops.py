@@ -218,7 +218,7 @@ class BufferAssignment:
                 inside[op.results[0]] = s.number(number, op.results[0].type)
                 return
             op.attributes = {**attributes, "dim": shape.first[dim]}
-        if inside:
+        if any(operand in inside for operand in op.operands):
             op.set_operands([inside.get(operand, operand) for operand in op.operands])
         block.append(op)
 

@@ -85,8 +85,8 @@ def plan_materialization(function: Op) -> Plan:
             plan.views.add(op.results[0])
     _keep_broadcast_operands(plan, operations)
     _set_levels(plan, operations)
-    _keep_expensive(plan, operations)
-    _set_levels(plan, operations)
+    if max(plan.executed.values(), default=0) > 0 and _keep_expensive(plan, operations):
+        _set_levels(plan, operations)
     return plan
 
 
@@ -152,8 +152,9 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
     plan.available, plan.executed = available, executed
 
 
-def _keep_expensive(plan: Plan, operations: list[Op]) -> None:
-    """Materialize what several levels would recompute, if that is dearer than a trip through memory."""
+def _keep_expensive(plan: Plan, operations: list[Op]) -> bool:
+    """Materialize what several levels would recompute, if that is dearer than a trip through memory; tell if anything is."""
+    before = len(plan.stored)
     used_at: dict[Value, set[int]] = {}
     for op in reversed(operations):
         value = op.results[0]
@@ -168,3 +169,4 @@ def _keep_expensive(plan: Plan, operations: list[Op]) -> None:
             levels = levels | {plan.executed[op]}
         for operand in op.operands:
             used_at.setdefault(operand, set()).update(levels)
+    return len(plan.stored) > before
