@@ -87,12 +87,13 @@ class Trace:
         closed: it uses no value of a function around it.
     """
 
-    __slots__ = ("_arrays", "block", "closed", "open", "parent")
+    __slots__ = ("_arrays", "_originals", "block", "closed", "open", "parent")
 
     def __init__(self, block: Block, parent: "Trace | None"):
         self.block, self.parent = block, parent
         self.open = self.closed = True
         self._arrays: dict[int, tuple[Array, Value, Any]] = {}
+        self._originals: list[Array] = []  # kept alive, so that their identities stay theirs
 
     def capture(self, array: Array) -> Value:
         """Return the hidden argument that stands for a concrete array, the same for the same array."""
@@ -101,7 +102,9 @@ class Trace:
             value = self.block.add_argument(
                 tensor(array.shape, element_of(array.dtype)), f"captured{len(self._arrays)}"
             )
-            found = self._arrays[id(array)] = (array, value, _fingerprint(array))
+            native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+            found = self._arrays[id(array)] = (native, value, _fingerprint(native))
+            self._originals.append(array)
         return found[1]
 
     @property
