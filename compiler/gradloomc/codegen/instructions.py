@@ -104,6 +104,8 @@ def convert(v: Vector, x: str, source: ScalarType, target: ScalarType) -> str:
     """Convert elements as NumPy's astype does."""
     if source is target:
         return x
+    if source is ir_types.f64 and target is ir_types.f16:
+        return v.cast("fptrunc", _single_rounded_to_odd(v, x), "float", "half")
     a, b = llvm_scalar(source), llvm_scalar(target)
     if source.kind == "f" and target.kind == "f":
         return v.cast("fpext" if target.bits > source.bits else "fptrunc", x, a, b)
@@ -118,6 +120,22 @@ def convert(v: Vector, x: str, source: ScalarType, target: ScalarType) -> str:
     if target.bits < source.bits:
         return v.cast("trunc", x, a, b)
     return v.cast("sext" if source.kind in "ix" else "zext", x, a, b)
+
+
+def _single_rounded_to_odd(v: Vector, x: str) -> str:
+    """Return doubles as singles whose last bit says that something was cut off, so that rounding them once more is exact.
+
+    Processors do not convert doubles to halves; see Boldo and Melquiond, Emulation of FMA and correctly rounded sums (2008).
+    """
+    nearest = v.cast("fptrunc", x, "double", "float")
+    back = v.cast("fpext", nearest, "float", "double")
+    doubles = v.lanes(ir_types.f64)
+    beyond = v.compare("ogt", ir_types.f64, doubles.abs(back), doubles.abs(x))
+    bits = v.cast("bitcast", nearest, "float", "i32")
+    towards_zero = v.select(beyond, ir_types.i32, v.binary("sub", ir_types.i32, bits, v.literal(1, ir_types.i32)), bits)
+    odd = v.binary("or", ir_types.i32, towards_zero, v.literal(1, ir_types.i32))
+    inexact = v.compare("one", ir_types.f64, back, x)
+    return v.cast("bitcast", v.select(inexact, ir_types.i32, odd, bits), "i32", "float")
 
 
 def _float_to_integer(v: Vector, x: str, source: ScalarType, target: ScalarType) -> str:
