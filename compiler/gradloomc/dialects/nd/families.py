@@ -13,7 +13,7 @@ from gradloomc.ir import types as ir_types
 from gradloomc.ir.attributes import Dense
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import DTypeError, ShapeError
-from gradloomc.ir.opdef import Constant, Derivative, Domain, OpDef
+from gradloomc.ir.opdef import Constant, Derivative, Domain, OpDef, Sample
 from gradloomc.ir.types import ScalarType, TensorType, tensor
 
 constant = OpDef(
@@ -22,6 +22,11 @@ constant = OpDef(
     type_rule=lambda value: value.type,
     reference=lambda value: value.to_array(),
     derivative=Constant(),
+    samples=lambda x: [
+        Sample((), {"value": Dense(tensor(array.shape, ir_types.scalar_type(array.dtype)), value)})
+        for array in (x(5), x(2, 3), x(), x(0))
+        for value in (array, array.dtype.type(1))
+    ],
     attributes=("value",),
     cost=0.0,
 )

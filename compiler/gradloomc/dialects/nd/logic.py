@@ -19,7 +19,7 @@ from gradloomc.dialects.nd.families import (
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import DTypeError
-from gradloomc.ir.opdef import Constant, Linear
+from gradloomc.ir.opdef import Constant, Linear, Sample
 from gradloomc.ir.types import ScalarType, TensorType, tensor
 
 WIDE = (-3.0, 3.0)
@@ -138,6 +138,7 @@ select = ElementwiseDef(
     ),
     scalar=s.select,
     fold=_fold_select,
+    samples=lambda x: [Sample((x(*shape) > 0, x(*shape), x(*shape))) for shape in ((5,), (3, 13), (), (0,))],
     grad_fn="Where",
     tags=frozenset({"elementwise"}),
 )
@@ -164,6 +165,12 @@ def _convert_transpose(g: Value, x: Value, type: ScalarType) -> tuple[Value | No
     return (convert(g, type=x.type.element),)
 
 
+def _convert_samples(x: Any) -> list[Sample]:
+    types = [type for type in ir_types.SCALARS.values() if type is not ir_types.index]
+    signed = [Sample((x(19),), {"type": type}) for type in types if type.kind != "u"]
+    return signed + [Sample((np.abs(x(19)),), {"type": type}) for type in types if type.kind == "u"]
+
+
 convert = ElementwiseDef(
     "nd.convert",
     "The same numbers in another dtype (astype).",
@@ -171,6 +178,7 @@ convert = ElementwiseDef(
     reference=_convert_reference,
     derivative=Linear(_convert_transpose),
     scalar=_convert_scalar,
+    samples=_convert_samples,
     fold=lambda x, type: x if x.type.element is type else None,
     attributes=("type",),
     grad_fn="ToCopy",
