@@ -1,0 +1,204 @@
+"""A compiled program on arrays of every layout, by the compiled binder and by the general path, and how often it compiles."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradloom.exec import binding, executable
+from gradloom.exec.executable import BINDER_FROM_CALL, Executable
+from gradloomc.codegen.jit import target
+from gradloomc.dialects import nd
+from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.ir.builder import at
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.errors import ExecutionError
+from gradloomc.ir.types import TensorType, f32, f64, i1, tensor
+
+
+def build(types: list[TensorType], body: Callable[..., list[Value]]) -> Op:
+    function = make_function("f", types)
+    with at(body_of(function)):
+        results = body(*body_of(function).arguments)
+    return finish_function(function, results)
+
+
+def product_and_sum(shape: tuple[int, ...]) -> Executable:
+    kind = tensor(shape, f64)
+    axes = tuple(range(len(shape)))
+    return Executable(build([kind, kind], lambda x, y: [nd.mul(x, y), nd.reduce_sum(nd.mul(x, y), axes=axes)]))
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "C": lambda a: a,
+    "Fortran": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "negative": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+    "read-only": lambda a: _frozen(a.copy()),
+    "big-endian": lambda a: a.astype(">f8"),
+    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
+    "unaligned": lambda a: _unaligned(a),
+}
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _unaligned(array: np.ndarray) -> np.ndarray:
+    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    moved = np.ndarray(array.shape, np.float64, memory.data)
+    moved[...] = array
+    assert not moved.flags.aligned
+    return moved
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("warm", [False, True])
+def test_layouts(layout: str, warm: bool, rng: np.random.Generator) -> None:
+    compiled = product_and_sum((6, 7))
+    x, y = rng.standard_normal((2, 6, 7))
+    if warm:
+        for _ in range(BINDER_FROM_CALL + 1):
+            compiled.run([x, y])
+        assert compiled.bind is not None
+    given = LAYOUTS[layout](x)
+    expected = np.asarray(given, np.float64) * y
+    for _ in range(2):
+        values, total = compiled.run([given, y])
+        np.testing.assert_array_equal(values, expected)
+        np.testing.assert_allclose(total, expected.sum(), rtol=1e-14)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_the_general_path_serves_an_unknown_layout(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """Where NumPy's headers are not as expected, calls go without the compiled binder."""
+    monkeypatch.setattr(binding, "_binder", None)
+    monkeypatch.setattr(binding, "layout_is_known", lambda: False)
+    compiled = product_and_sum((3, 4))
+    x, y = rng.standard_normal((2, 3, 4))
+    for _ in range(BINDER_FROM_CALL + 2):
+        np.testing.assert_array_equal(compiled.run([x, y])[0], x * y)
+    assert compiled.bind is None
+    monkeypatch.setattr(binding, "_binder", None)
+
+
+def test_results_share_memory_with_nothing(rng: np.random.Generator) -> None:
+    kind = tensor((5,), f64)
+    compiled = Executable(
+        build([kind], lambda x: [x, x, nd.reshape(x, shape=(5, 1)), nd.neg(x), nd.splat(2.0, kind)])
+    )
+    x = rng.standard_normal(5)
+    results = compiled.run([x])
+    again = compiled.run([x])
+    everything = [x, *results, *again]
+    for k, a in enumerate(everything):
+        assert not any(np.shares_memory(a, b) for b in everything[k + 1 :])
+    assert all(result.flags.writeable for result in results)
+
+
+def test_overlapping_arguments(rng: np.random.Generator) -> None:
+    memory = rng.standard_normal(20)
+    compiled = product_and_sum((19,))
+    np.testing.assert_array_equal(compiled.run([memory[1:], memory[:-1]])[0], memory[1:] * memory[:-1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ([np.ones(3)], "expected 2 arrays, got 1"),
+        ([np.ones(3), np.ones(4)], r"argument 1 was compiled for shape \(3,\)"),
+        ([np.ones(3, np.float32), np.ones(3)], "argument 0 was compiled for .* got .* float32"),
+    ],
+)
+def test_wrong_arguments(arrays: list[Any], message: str) -> None:
+    compiled = product_and_sum((3,))
+    with pytest.raises(ExecutionError, match=message):
+        compiled.run(arrays)
+
+
+def test_a_new_length_uses_the_same_native_code() -> None:
+    """Extents are run-time values: only the class of the length (below or above a vector) is in the text."""
+    before = target().count
+    results = {}
+    for length in (1000, 1001, 5000, 12345):
+        compiled = product_and_sum((length,))
+        results[length] = compiled.stats.reused_native_code
+        x = np.arange(float(length))
+        assert compiled.run([x, x])[1] == pytest.approx(np.dot(x, x), rel=1e-14)
+    assert target().count - before <= 1
+    assert list(results.values())[1:] == [True, True, True]
+
+
+def test_text_holds_no_address_and_no_extent() -> None:
+    text = product_and_sum((4321,)).program.text
+    assert "inttoptr" not in text and "4321" not in text
+
+
+def test_sum_of_many_float32_is_as_accurate_as_pairwise() -> None:
+    kind = tensor((4_000_003,), f32)
+    compiled = Executable(build([kind], lambda x: [nd.reduce_sum(x, axes=(0,))]))
+    x = np.random.default_rng(1).random(4_000_003, dtype=np.float32)
+    exact = np.sum(x, dtype=np.float64)
+    error = abs(float(compiled.run([x])[0]) - exact) / exact
+    pairwise = abs(float(np.sum(x)) - exact) / exact
+    assert error <= max(pairwise, 6e-8)
+
+
+def test_the_same_bits_every_time() -> None:
+    compiled = product_and_sum((100_003,))
+    x, y = np.random.default_rng(2).standard_normal((2, 100_003))
+    first = compiled.run([x, y])[1]
+    offset = np.empty(100_004)[1:]
+    offset[:] = x
+    assert all(compiled.run([array, y])[1] == first for array in (x, offset, x.copy()))
+
+
+def test_infinite_and_nan_sums() -> None:
+    compiled = product_and_sum((50,))
+    x = np.ones(50)
+    for special, expected in ((np.inf, np.inf), (-np.inf, -np.inf), (np.nan, np.nan)):
+        x[17] = special
+        np.testing.assert_equal(float(compiled.run([x, np.ones(50)])[1]), expected)
+
+
+def test_threads_share_a_program() -> None:
+    compiled = product_and_sum((20_000,))
+    wrong = []
+
+    def work(seed: int) -> None:
+        x, y = np.random.default_rng(seed).standard_normal((2, 20_000))
+        for _ in range(50):
+            if not np.array_equal(compiled.run([x, y])[0], x * y):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_bools_in_and_out() -> None:
+    kind = tensor((37,), i1)
+    compiled = Executable(build([kind, kind], lambda x, y: [nd.logical_and(x, nd.logical_not(y)), nd.reduce_any(x, axes=(0,))]))
+    x, y = np.random.default_rng(0).random((2, 37)) < 0.5
+    both, any_ = compiled.run([x, y])
+    np.testing.assert_array_equal(both, x & ~y)
+    assert both.dtype == np.bool_ and any_ == x.any()
+
+
+def test_native_code_is_found_by_its_text() -> None:
+    first = product_and_sum((64,))
+    count = len(executable._native)
+    assert product_and_sum((64,)).stats.reused_native_code
+    assert len(executable._native) == count
+    assert first.stats.compile_seconds > 0
