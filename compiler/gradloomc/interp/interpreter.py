@@ -1,4 +1,4 @@
-"""Run a function by the NumPy references of its ops' records: slow, simple, and independent of lowering and code generation."""
+"""Run a function by the NumPy references of its ops' records: slow, simple, independent of lowering and codegen."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ Environment = dict[Value, Any]
 
 
 class Interpreter:
-    """Evaluates blocks; `region_ops` maps names of ops with regions to functions (interpreter, op, environment) -> results."""
+    """Evaluates blocks; `region_ops` maps names of ops to functions (interpreter, op, environment) -> results."""
 
     def __init__(self, region_ops: "dict[str, Callable[[Interpreter, Op, Environment], Any]]"):
         self.region_ops = region_ops

@@ -1,8 +1,8 @@
 """How the interpreter runs ops with regions: kernels on arrays, loop nests on buffers.
 
-A region is written for one point; here it runs once, on arrays over all points of the nest. Coordinates are index arrays, loads
-are fancy indexing, tests are comparisons, and what a point stores or reduces is cut out of the array of all points. Nothing of
-lowering or code generation is shared, so that agreement with native code means something.
+A region is written for one point; here it runs once, on arrays over all points of the nest. Coordinates are index
+arrays, loads are fancy indexing, tests are comparisons, and what a point stores or reduces is cut out of the array of
+all points. Nothing of lowering or code generation is shared, so that agreement with native code means something.
 """
 
 from collections.abc import Callable, Sequence
