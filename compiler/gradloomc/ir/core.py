@@ -61,7 +61,7 @@ class Op:
         regions: "Sequence[Region]" = (),
     ):
         self.kind = kind
-        self.operands: tuple[Value, ...] = tuple(operands)
+        operands = self.operands = tuple(operands)
         self.attributes = attributes
         self.location = location
         self.parent: Block | None = None
@@ -70,9 +70,9 @@ class Op:
         else:
             self.results = [Value(type, self, i) for i, type in enumerate(result_types)]
         self.regions = regions
-        for operand in self.operands:
+        for operand in operands:
             uses = operand.uses
-            uses[self] = uses.get(self, 0) + 1
+            uses[self] = uses[self] + 1 if self in uses else 1
         if regions:
             for region in regions:
                 region.parent = self

@@ -215,12 +215,15 @@ class OpDef:
         """Build the op at the insertion point without folding."""
         here = insertion
         try:
-            types = self.type_rule(*[operand.type for operand in operands], **attributes)
+            if len(operands) == 2:  # the commonest case, spelled out: building ops is most of compile time
+                types = self.type_rule(operands[0].type, operands[1].type, **attributes)
+            else:
+                types = self.type_rule(*[operand.type for operand in operands], **attributes)
         except GradloomError as error:
             if not error.location.resolve()[1]:
                 error.location = here.location
             raise
-        if isinstance(types, Type):
+        if types.__class__ is not tuple:
             types = (types,)
         op = Op(self, operands, attributes, types, here.location, regions)
         block = here.block
