@@ -397,7 +397,12 @@ copysign = elementwise(
     reals(WIDE),
 )
 nextafter = elementwise(
-    "nextafter", "The next number after x towards y.", np.nextafter, Constant(), s.math["nextafter"], reals(WIDE)
+    "nextafter",
+    "The next number after x towards y; its derivative is that of x.",
+    np.nextafter,
+    Partials(lambda result, x, y: (1, 0)),
+    s.math["nextafter"],
+    reals(WIDE),
 )
 
 
