@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradloomc.dialects import kernel, loops
-from gradloomc.interp.interpreter import Array, Environment, Interpreter
+from gradloomc.interp.evaluate import Array, Environment, Interpreter
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.opdef import REGISTRY
 from gradloomc.ir.types import MemRefType, ScalarType
