@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradloom.trace import creation as creation, functions as functions, products as products, reductions as reductions
+from gradloom.trace import creation as creation
+from gradloom.trace import ufunc_methods as ufunc_methods
 from gradloom.trace.context import Array, tracing
-from gradloom.trace.tracer import Tracer, lift as lift
+from gradloom.trace.memory import lift as lift
+from gradloom.trace.tracer import Tracer
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import GradloomError

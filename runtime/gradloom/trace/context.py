@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from gradloomc.dialects import nd
 from gradloomc.ir.attributes import Dense
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Value
 from gradloomc.ir.errors import DTypeError, GradloomError, ShapeError, TracerError, UnsupportedError
 from gradloomc.ir.location import UNKNOWN, CodeLocation, Location
 from gradloomc.ir.types import ScalarType, scalar_type, tensor
-from gradloomc.dialects import nd
 
 Array = np.ndarray[Any, Any]
 

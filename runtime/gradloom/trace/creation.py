@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.trace.calling import apply
 from gradloom.trace.context import element_of, fail, mark, state
 from gradloom.trace.functions import buffer, full
+from gradloom.trace.memory import is_traced, lift, unwrap
 from gradloom.trace.promote import convert
 from gradloom.trace.shaping import atleast_1d, concatenate, expand_dims, tracer_of
-from gradloom.trace.tracer import Tracer, apply, is_traced, lift, unwrap
+from gradloom.trace.tracer import Tracer
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.errors import ShapeError, TracerError, UnsupportedError

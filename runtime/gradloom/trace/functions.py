@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.trace.calling import apply
 from gradloom.trace.context import element_of, fail, state
 from gradloom.trace.indexing import parse
+from gradloom.trace.memory import is_traced, lift, unwrap
 from gradloom.trace.promote import (
     Operand,
     as_float,
@@ -24,9 +26,11 @@ from gradloom.trace.promote import (
     truth,
     weak_class,
 )
-from gradloom.trace.reductions import UFUNC_METHODS, all as all_of, deliver, finish, sum as sum_of
+from gradloom.trace.reductions import all as all_of
+from gradloom.trace.reductions import deliver, finish
+from gradloom.trace.reductions import sum as sum_of
 from gradloom.trace.shaping import part_of, ravel, reshaped, tracer_of
-from gradloom.trace.tracer import Tracer, apply, implements, is_traced, lift, unwrap
+from gradloom.trace.tracer import Tracer, implements
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
@@ -648,7 +652,7 @@ for _function in (np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.trim_ze
 # --- writing ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def _target(a: Any, name: str) -> Tracer:
+def writable(a: Any, name: str) -> Tracer:
     if a.__class__ is not Tracer:
         fail(
             UnsupportedError,
@@ -661,19 +665,19 @@ def _target(a: Any, name: str) -> Tracer:
 @implements(np.copyto, always=True)
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """As numpy.copyto."""
-    target = _target(dst, "copyto")
+    target = writable(dst, "copyto")
     if where is True:
         target._assign(src)
     elif is_traced([src, where, target]):
-        target._write(None, globals()["where"](where, src, target))
+        target._write(globals()["where"](where, src, target))
     else:
-        target._write(None, np.where(unwrap(where), unwrap(src), target.concrete))
+        target._write(np.where(unwrap(where), unwrap(src), target.concrete))
 
 
 @implements(np.fill_diagonal, always=True)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     """As numpy.fill_diagonal."""
-    target = _target(a, "fill_diagonal")
+    target = writable(a, "fill_diagonal")
     if target.ndim < 2:
         fail(ShapeError, "array must be at least 2-d")
     if wrap:
@@ -685,7 +689,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 @implements(np.put_along_axis, always=True)
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
     """As numpy.put_along_axis with concrete indices."""
-    target = _target(arr, "put_along_axis")
+    target = writable(arr, "put_along_axis")
     index = unwrap(indices)
     if axis is None:
         fail(UnsupportedError, "gradloom does not support axis=None of np.put_along_axis")
@@ -700,34 +704,8 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> Non
 @implements(np.putmask, always=True)
 def putmask(a: Any, mask: Any, values: Any) -> None:
     """As numpy.putmask for one value, or values of the shape of the array."""
-    target = _target(a, "putmask")
+    target = writable(a, "putmask")
     value = tracer_of(values)
     if value.size != 1 and value.shape != target.shape:
         fail(UnsupportedError, "gradloom traces np.putmask with one value or with values of the array's shape")
     copyto(target, reshaped(value, ()) if value.size == 1 else value, where=mask)
-
-
-def _ufunc_at(ufunc: Any, a: Any, indices: Any, b: Any = None) -> None:
-    """`np.add.at(a, indices, b)`: equal indices add up."""
-    target = _target(a, f"{ufunc.__name__}.at")
-    if not is_traced([target, indices, b]):
-        target._write(None, target.concrete)
-        args = () if b is None else (unwrap(b),)
-        ufunc.at(target.concrete, unwrap(indices), *args)
-        return
-    if ufunc not in (np.add, np.subtract):
-        fail(UnsupportedError, f"gradloom cannot trace np.{ufunc.__name__}.at", "np.add.at and np.subtract.at are supported")
-    part = b if ufunc is np.add else apply(np.negative, (b,))
-    if is_traced(indices):
-        key: Any = lift(indices)
-    else:
-        key = unwrap(indices)
-    step = parse(target.shape, key)
-    if not hasattr(step, "add"):
-        target[key] = target[key] + part
-        return
-    target._replace(target._check_writable(), step, lift(part), add=True)
-
-
-UFUNC_METHODS["at"] = _ufunc_at
-

@@ -28,9 +28,10 @@ class Basic:
         key: the same index with every axis and bound spelled out; equal keys mean equal steps.
         shape: of the result.
         scalar: every axis is fixed by an integer, so that NumPy returns a number and no view.
+        row: the leading integers, if whole axes follow and nothing else; otherwise None.
     """
 
-    __slots__ = ("_counts", "_limit", "_reversed", "_start", "_stride", "key", "scalar", "shape", "source")
+    __slots__ = ("_counts", "_limit", "_reversed", "_start", "_stride", "key", "row", "scalar", "shape", "source")
     writable = True
 
     def __init__(self, source: Shape, items: Sequence[Any]):
@@ -65,7 +66,12 @@ class Basic:
         self.source, self.shape, self.key = source, tuple(shape), tuple(key)
         self._start, self._limit, self._stride = tuple(start), tuple(limit), tuple(stride)
         self._reversed, self._counts = tuple(turned), tuple(counts)
-        self.scalar = all(item.__class__ is int for item in self.key)
+        leading = 0
+        while leading < len(key) and key[leading].__class__ is int:
+            leading += 1
+        whole = not turned and None not in key and self.shape == source[leading:]
+        self.row = self.key[:leading] if whole else None
+        self.scalar = leading == len(key)
 
     def array(self, array: Array) -> Array:
         """Return the view of a concrete array."""

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.trace.calling import apply
 from gradloom.trace.context import fail
+from gradloom.trace.memory import lift
 from gradloom.trace.promote import (
     accumulator,
     broadcast_shapes,
@@ -17,7 +19,7 @@ from gradloom.trace.promote import (
     stretch,
 )
 from gradloom.trace.reductions import deliver, finish
-from gradloom.trace.tracer import Tracer, apply, implements, lift
+from gradloom.trace.tracer import Tracer, implements
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value

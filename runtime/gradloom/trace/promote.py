@@ -18,9 +18,8 @@ from gradloomc.ir.location import Location
 from gradloomc.ir.types import ScalarType, TensorType, tensor
 
 Shape = tuple[int, ...]
-Number = bool | int | float
 Key = Any  # a ScalarType, or the class float or int for a weak operand
-Operand = Value | Number
+Operand = Any  # a Value, or a Python number
 
 _WEAK: dict[Any, Any] = {float: 0.0, int: 0}
 

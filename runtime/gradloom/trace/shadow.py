@@ -22,7 +22,8 @@ import numpy as np
 from gradloom.trace import special
 from gradloom.trace.context import fail, is_own_file
 from gradloom.trace.creation import GRIDS, SHADOWED
-from gradloom.trace.tracer import Tracer, is_traced
+from gradloom.trace.memory import is_traced
+from gradloom.trace.tracer import Tracer
 from gradloomc.ir.errors import TracerError
 
 _STANDARD_FOLDERS = tuple(

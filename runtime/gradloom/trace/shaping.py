@@ -10,6 +10,8 @@ import numpy as np
 
 from gradloom.trace.context import Array, fail
 from gradloom.trace.indexing import Basic, parse
+from gradloom.trace.memory import lift
+from gradloom.trace.products import diagonal_of
 from gradloom.trace.promote import (
     bring,
     broadcast_shapes,
@@ -20,13 +22,12 @@ from gradloom.trace.promote import (
     show,
     stretch,
 )
-from gradloom.trace.products import diagonal_of
 from gradloom.trace.reductions import finish
-from gradloom.trace.tracer import Tracer, implements, lift
+from gradloom.trace.tracer import Tracer, implements
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Value
-from gradloomc.ir.types import i1, tensor
 from gradloomc.ir.errors import ShapeError, UnsupportedError
+from gradloomc.ir.types import i1, tensor
 
 Shape = tuple[int, ...]
 
@@ -155,8 +156,7 @@ def reshaped(x: Tracer, shape: Shape) -> Tracer:
     same_axes = without_ones == [extent for extent in shape if extent != 1]
     array = x.concrete
     if array is None:
-        root, steps = (x, ()) if x._view is None else (x._view.root, x._view.steps)
-        row_major = root._contiguous and all(step.__class__ is Reshape for step in steps)
+        row_major = x.root._contiguous and all(step.__class__ is Reshape for step in x.steps)
         certain = same_axes or len(without_ones) <= 1 or 0 in shape or row_major
         return x._through(Reshape(shape, certain), nd.reshape(x.value, shape=shape))
     result = array.reshape(shape)

@@ -6,9 +6,10 @@ from typing import Any
 
 from gradloom.trace.context import fail, mark
 from gradloom.trace.functions import operands
+from gradloom.trace.memory import is_traced, lift
 from gradloom.trace.promote import as_float, bring, broadcast_shapes, convert, normalize_axes, shape_of
 from gradloom.trace.reductions import keep
-from gradloom.trace.tracer import Tracer, is_traced, lift
+from gradloom.trace.tracer import Tracer
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import UnsupportedError
