@@ -10,7 +10,11 @@ from hypothesis.extra import numpy as hnp
 
 from gradloomc.ad.transform import vjp_of
 from gradloomc.interp.interpreter import interpret
+from gradloom.trace.capture import lift, trace_flat
+from gradloom.trace.tracer import Tracer
 from gradloomc.ir.errors import DTypeError, ShapeError, TracerError, UnsupportedError
+from gradloomc.ir.inline import inline_function
+from gradloomc.ir.types import f64, tensor
 from harness.tracing import check, run, trace
 
 X = np.array([1.0, 2.0, 3.0, 4.0])
@@ -369,6 +373,55 @@ def test_gradient_through_writes() -> None:
         np.testing.assert_allclose(gradient[k], (function(X + delta) - function(X - delta)) / (2 * step), rtol=1e-7, atol=1e-7)
 
 
+def test_a_loop_that_fills_an_array_is_joined_once() -> None:
+    """One op per element, not one copy of the array per element."""
+
+    def rows(x: Any) -> Any:
+        u = np.zeros((50, 4))
+        u[0] = x
+        for i in range(49):
+            u[i + 1] = u[i] * 0.5
+        return u
+
+    def elements(x: Any) -> Any:
+        out = np.ones((3, 5))
+        for i in range(3):
+            for j in range(4):
+                out[i, j] = x[j] * 2
+        return out
+
+    def partly(x: Any) -> Any:
+        out = x.copy()
+        before = out[1:]
+        for i in range(3):
+            out[i] += 1.0
+        out[1:] *= 2
+        return out, before
+
+    for function, writes in ((rows, 50), (elements, 12), (partly, 3)):
+        check(function, X)
+        names = [op.name for op in trace(function, X).function.walk()]
+        assert names.count("nd.concatenate") == 1
+        assert names.count("nd.pad") <= 2  # the last line of `partly`
+        assert len(names) < 6 * writes + 20
+
+
+def test_an_inner_trace_reads_what_is_not_joined_yet() -> None:
+    def outer(x: Any) -> Any:
+        u = np.zeros(4)
+        view = u[1:]
+        for i in range(4):
+            u[i] = x[i] ** 2
+        inner = trace_flat(lambda ts: [np.sum(u) * ts[0] + np.sum(view) * u[2]], [tensor((), f64)], ["t"], "inner")
+        assert not inner.closed
+        value = Tracer(inline_function(inner.function, [lift(x[0])])[0])
+        return value + np.sum(u) + view[0]
+
+    squares = X**2
+    expected = np.sum(squares) * X[0] + np.sum(squares[1:]) * squares[2] + np.sum(squares) + squares[1]
+    np.testing.assert_allclose(run(outer, X)[0], expected)
+
+
 def test_assigning_a_part_to_itself_writes_once() -> None:
     def function(x: Any) -> Any:
         y = x.copy()
@@ -385,13 +438,13 @@ def programs(draw: Any) -> list[Any]:
     """Random sequences of views and writes on two arrays of shape (3, 4)."""
     steps = []
     for _ in range(draw(st.integers(1, 7))):
-        kind = draw(st.sampled_from(["view", "transpose", "assign", "augment", "number", "swap"]))
+        kind = draw(st.sampled_from(["view", "transpose", "assign", "augment", "number", "swap", "row", "element", "total"]))
         key = draw(hnp.basic_indices((3, 4), max_dims=2))
         steps.append((kind, key, draw(st.integers(0, 5)), draw(st.integers(0, 5))))
     return steps
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(programs(), st.booleans())
 def test_random_programs(steps: list[Any], concrete: bool) -> None:
     """Any mixture of views and writes leaves what NumPy leaves, in every array and view."""
@@ -413,6 +466,15 @@ def test_random_programs(steps: list[Any], concrete: bool) -> None:
                 x[key] = m[0, 0]
             elif kind == "swap":
                 x[::-1] *= 3
+            elif kind == "row":
+                row = x[i % len(x)]
+                x[j % len(x)] = row * m[0, 1]
+                row += x[0]
+                arrays.append(row)
+            elif kind == "element" and x.ndim == 2:
+                x[i % x.shape[0], j % x.shape[1]] = x[j % x.shape[0], i % x.shape[1]] + m[1, 1]
+            elif kind == "total":
+                arrays.append(np.sum(x, axis=0, keepdims=True))
         return arrays
 
     check(function, M + 1)
