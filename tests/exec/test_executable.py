@@ -1,6 +1,7 @@
 """A compiled program on arrays of every layout, by the compiled binder and by the general path, and how often it compiles."""
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -202,3 +203,42 @@ def test_native_code_is_found_by_its_text() -> None:
     assert product_and_sum((64,)).stats.reused_native_code
     assert len(executable._native) == count
     assert first.stats.compile_seconds > 0
+
+
+def test_temporaries_are_allocated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A steady loop allocates its results and nothing else."""
+    kind = tensor((40, 30), f64)
+
+    def two_passes(x: Value) -> list[Value]:
+        largest = nd.reduce_max(x, axes=(1,))
+        return [nd.reduce_sum(nd.exp(nd.sub(x, nd.spread(largest, x, (1,)))), axes=(1,))]
+
+    compiled = Executable(build([kind], two_passes))
+    x = np.random.default_rng(0).standard_normal((40, 30))
+    expected = np.exp(x - x.max(1, keepdims=True)).sum(1)
+    kept = compiled.run([x])[0]
+    made = []
+    monkeypatch.setattr(executable, "empty", lambda shape, dtype: made.append(shape) or np.empty(shape, dtype))
+    for _ in range(5):
+        np.testing.assert_allclose(compiled.run([x])[0], expected, rtol=1e-14)
+    assert made == [(40,)] * 5
+    np.testing.assert_allclose(kept, expected, rtol=1e-14)
+
+
+def test_a_call_keeps_neither_arguments_nor_results_alive() -> None:
+    compiled = product_and_sum((9,))
+    x = np.ones(9)
+    results = compiled.run([x, x])
+    watched = [weakref.ref(x), *[weakref.ref(result) for result in results]]
+    del x, results
+    assert [reference() for reference in watched] == [None] * 3
+
+
+def test_a_failing_library_call_leaves_the_program_usable() -> None:
+    kind = tensor((3, 3), f64)
+    contract = {"x_contract": (1,), "y_contract": (0,), "x_batch": (), "y_batch": ()}
+    compiled = Executable(build([kind, kind], lambda x, y: [nd.dot(x, y, **contract)]))
+    x = np.arange(9.0).reshape(3, 3)
+    with pytest.raises(ExecutionError):
+        compiled.run([x, np.ones((3, 4))])
+    np.testing.assert_allclose(compiled.run([x, x])[0], x @ x)

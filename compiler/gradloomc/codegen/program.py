@@ -42,15 +42,20 @@ class ExternStep(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What a run-time needs: the text to compile, memory slots (arguments, constants, allocated), and steps in order."""
+    """What a run-time needs: the text to compile, memory slots, and steps in order.
+
+    Slots come in the order arguments, constants, results, temporaries; `returned` says which slot, in which shape, each value
+    of the function is.
+    """
 
     text: str
     sizes: list[int]
     slots: list[Slot]
     arguments: list[int]
     constants: list[tuple[int, Any]]
-    allocated: list[int]
-    results: list[tuple[int, tuple[int, ...]]]
+    results: list[int]
+    temporaries: list[int]
+    returned: list[tuple[int, tuple[int, ...]]]
     steps: list[NativeStep | ExternStep]
     bytes_moved: int = 0
     bytes_ideal: int = 0
@@ -82,16 +87,18 @@ class ProgramWriter:
             for op in self.body.ops
             if op.kind is loops.constant
         ]
-        allocated: list[int] = []
+        results = [self.new_slot(value) for value in self.result_buffers()]
+        temporaries: list[int] = []
         for op in self.body.ops[:-1]:
             if op.kind is loops.alloc:
-                allocated.append(self.new_slot(op.results[0]))
+                if op.results[0] not in self.slot_of:
+                    temporaries.append(self.new_slot(op.results[0]))
             elif op.kind is loops.view:
                 self.slot_of[op.results[0]] = self.slot_of[op.operands[0]]
             elif op.kind is loops.constant:
                 continue
             elif op.kind is loops.extern:
-                allocated += self.extern(op)
+                temporaries += self.extern(op)
             elif op.kind is loops.fill:
                 self.open_segment().fill(op)
             elif op.kind is loops.tiles:
@@ -104,7 +111,7 @@ class ProgramWriter:
                 self.count_bytes([op])
                 self.open_segment().nest(op)
         self.close_segment()
-        results = [(self.slot_of[v], v.type.shape) for v in self.body.terminator.operands]
+        returned = [(self.slot_of[v], v.type.shape) for v in self.body.terminator.operands]
         parts = [*self.declarations, *self.helpers.values(), *self.functions, f"attributes #0 = {{ {self.attributes} }}"]
         program = Program(
             "\n".join(parts) + "\n",
@@ -112,8 +119,9 @@ class ProgramWriter:
             self.slots,
             arguments,
             constants,
-            allocated,
             results,
+            temporaries,
+            returned,
             self.steps,
             bytes_moved=self.bytes_moved,
             bytes_ideal=self.ideal_bytes(),
@@ -121,6 +129,16 @@ class ProgramWriter:
             externs=self.externs,
         )
         return program
+
+    def result_buffers(self) -> list[Value]:
+        """Return the buffers that the function hands out, each once."""
+        found: dict[Value, None] = {}
+        for value in self.body.terminator.operands:
+            while value.op is not None and value.op.kind is loops.view:
+                value = value.op.operands[0]
+            if value.op is not None and value.op.kind is not loops.constant:
+                found[value] = None
+        return list(found)
 
     def new_slot(self, value: Value) -> int:
         type: MemRefType = value.type
@@ -132,13 +150,15 @@ class ProgramWriter:
         self.close_segment()
         self.externs += 1
         operands = tuple((self.slot_of[v], v.type.shape) for v in op.operands)
-        slots = [self.new_slot(v) for v in op.results]
+        fresh = [v for v in op.results if v not in self.slot_of]
+        made = [self.new_slot(v) for v in fresh]
+        slots = [self.slot_of[v] for v in op.results]
         results = tuple((slot, v.type.shape) for slot, v in zip(slots, op.results, strict=True))
         self.steps.append(
             ExternStep(op.attributes["callee"], dict(op.attributes["attributes"]), operands, results)
         )
         self.bytes_moved += sum(_bytes(v.type) for v in (*op.operands, *op.results))
-        return slots
+        return made
 
     def count_bytes(self, nests: Sequence[Op]) -> None:
         """Add what nests that run together move: every buffer once, because what comes again is in the cache."""

@@ -4,6 +4,7 @@ Compiled text is shared: two programs with the same text (the same function on a
 """
 
 import ctypes
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ Array = np.ndarray[Any, Any]
 _native: dict[str, dict[str, Any]] = {}
 _native_lock = threading.Lock()
 _ARRAY_TYPE = id(np.ndarray)
+# Temporaries of up to this size stay allocated between calls; larger ones come from the pool each time.
+KEPT_BYTES = 1 << 24
 # The first call should not wait for the compiled binder, which pays off by the tenth.
 BINDER_FROM_CALL = 3
 empty = pool.empty
@@ -61,6 +64,34 @@ def native_functions(text: str, symbols: list[str]) -> tuple[dict[str, Any], boo
     return functions, False
 
 
+class Frame:
+    """What one call in progress works on: the pointer table, and all arrays by slot, temporaries included.
+
+    Frames are kept for the next call, so that temporaries are neither allocated nor touched for the first time again.
+    """
+
+    __slots__ = ("memory", "pointers", "result_pointers")
+
+    def __init__(self, program: "Executable"):
+        self.pointers = program.pointers_type()
+        offset = program.first_result * ctypes.sizeof(ctypes.c_void_p)
+        self.result_pointers = ctypes.byref(self.pointers, offset)
+        arguments, results = len(program.types), len(program.result_types)
+        temporaries = [empty(shape, dtype) for shape, dtype in program.slot_types[program.first_result + results :]]
+        self.memory: list[Any] = [*[None] * arguments, *program.constants, *[None] * results, *temporaries]
+        for slot, array in enumerate(self.memory):
+            if array is not None:
+                self.pointers[slot] = array.ctypes.data
+
+    def release(self, program: "Executable") -> None:
+        """Let go of the caller's arrays and results; keep the frame unless its temporaries are large."""
+        arguments, results = len(program.types), len(program.result_types)
+        self.memory[:arguments] = [None] * arguments
+        self.memory[program.first_result : program.first_result + results] = [None] * results
+        if program.temporary_bytes <= KEPT_BYTES:
+            program.frames.append(self)
+
+
 class Executable:
     """A function of the `nd` level, compiled for the host.
 
@@ -85,18 +116,19 @@ class Executable:
             for step in program.steps
         ]
         self.types = [self.slot_types[slot] for slot in program.arguments]
-        self.allocated_types = [self.slot_types[slot] for slot in program.allocated]
-        self.first_allocated = len(self.slot_types) - len(program.allocated)
-        self.allocated_offset = self.first_allocated * ctypes.sizeof(ctypes.c_void_p)
-        arrays = [(slot, np.ascontiguousarray(array).reshape(array.shape)) for slot, array in program.constants]
-        self.constants = [(slot, array, array.ctypes.data) for slot, array in arrays]
-        self.results = [(slot, shape, self.slot_types[slot][0] == shape) for slot, shape in program.results]
+        self.result_types = [self.slot_types[slot] for slot in program.results]
+        self.first_result = len(program.arguments) + len(program.constants)
+        self.constants = [np.ascontiguousarray(array).reshape(array.shape) for _, array in program.constants]
+        self.returned = [(slot, shape, self.slot_types[slot][0] == shape) for slot, shape in program.returned]
         self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
         self.pointers_type = ctypes.c_void_p * max(1, len(program.slots))
+        temporaries = self.slot_types[self.first_result + len(self.result_types) :]
+        self.temporary_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in temporaries)
+        self.frames: list[Frame] = []
         self.bind: Any = None  # compiled once the function turns out to be called again
         self.calls = 0
         self.expected = expectations(self.types)
-        self.allocated_expected = expectations(self.allocated_types)
+        self.results_expected = expectations(self.result_types)
         self.stats = Stats(
             program.nests,
             program.externs,
@@ -116,38 +148,35 @@ class Executable:
         Raises:
             ExecutionError: the number, a shape or a dtype does not fit.
         """
-        pointers = self.pointers_type()
         count = len(self.types)
         arrays = tuple(arrays)
         if self.bind is None and self.calls < BINDER_FROM_CALL:
             self.calls += 1
             if self.calls == BINDER_FROM_CALL:
                 self.bind = binder()
-        if self.bind is None or len(arrays) != count or not self.bind(
-            arrays, count, self.expected, pointers, _ARRAY_TYPE
-        ):
+        try:
+            frame = self.frames.pop()
+        except IndexError:
+            frame = Frame(self)
+        pointers, memory, bind = frame.pointers, frame.memory, self.bind
+        if bind is None or len(arrays) != count or not bind(arrays, count, self.expected, pointers, _ARRAY_TYPE):
             arrays = self.prepare(arrays)
             for slot, array in enumerate(arrays):
                 pointers[slot] = array.ctypes.data
-        memory: list[Any] = [*arrays, *[None] * (len(self.slot_types) - count)]
-        for slot, array, address in self.constants:
-            memory[slot] = array
-            pointers[slot] = address
-        made = tuple([empty(shape, dtype) for shape, dtype in self.allocated_types])
-        if self.bind is None or not self.bind(
-            made, len(made), self.allocated_expected, ctypes.byref(pointers, self.allocated_offset), _ARRAY_TYPE
-        ):
-            for slot, array in zip(self.program.allocated, made, strict=True):
+        made = tuple([empty(shape, dtype) for shape, dtype in self.result_types])
+        if bind is None or not bind(made, len(made), self.results_expected, frame.result_pointers, _ARRAY_TYPE):
+            for slot, array in enumerate(made, self.first_result):
                 pointers[slot] = array.ctypes.data
-        memory[self.first_allocated :] = made
+        memory[:count] = arrays
+        memory[self.first_result : self.first_result + len(made)] = made
         for native, step in self.steps:
             if native:
                 step(pointers, self.sizes)
             else:
                 step(memory)
-        return [
-            memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.results
-        ]
+        results = [memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.returned]
+        frame.release(self)
+        return results
 
     def prepare(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
         """Return arrays that native code can read, copying those with other strides, alignment or byte order."""
