@@ -134,7 +134,7 @@ class Script:
 
 
 def same_output(shown: str, now: str) -> bool:
-    """Tell whether two outputs agree; numbers may differ in the last digits, as vectors are not of one width everywhere."""
+    """Tell whether two outputs agree; numbers may differ in the last digits (vectors are wider elsewhere)."""
     if re.sub(r" +", " ", _NUMBER.sub("#", shown)) != re.sub(r" +", " ", _NUMBER.sub("#", now)):
         return False
     pairs = zip(_NUMBER.findall(shown), _NUMBER.findall(now), strict=True)
