@@ -185,7 +185,7 @@ class Executable:
         prepared = []
         for position, (array, (shape, dtype)) in enumerate(zip(arrays, self.types, strict=True)):
             array = np.asarray(array)
-            if array.shape != shape or (array.dtype != dtype and array.dtype.newbyteorder() != dtype):
+            if array.shape != shape or (array.dtype != dtype and array.dtype.newbyteorder("=") != dtype):
                 raise ExecutionError(
                     f"argument {position} was compiled for shape {shape} and dtype {dtype}, "
                     f"got {array.shape} and {array.dtype}"
