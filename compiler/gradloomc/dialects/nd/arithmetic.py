@@ -383,7 +383,7 @@ fmod = elementwise(
     "fmod",
     "x - trunc(x / y) * y: the remainder with the sign of the dividend.",
     np.fmod,
-    Partials(lambda result, x, y: (1, neg(trunc(div(sub(x, result), y))))),
+    Partials(lambda result, x, y: (1, neg(rint(div(sub(x, result), y))))),
     {"f": s.math["fmod"], "i": s.remsi, "u": s.remui},
     reals(WIDE, (0.5, 6.0)),
     kinds=NUMBERS,
