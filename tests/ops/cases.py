@@ -31,8 +31,8 @@ ELEMENTS = [element for element in ir_types.SCALARS.values() if element is not i
 EXACT = frozenset(
     "nd." + name
     for name in (
-        "abs add clip copysign div fmax fmin fmod heaviside maximum minimum mul mul_no_nan neg reciprocal remainder "
-        "sqrt square stop_gradient sub"
+        "abs add clip copysign div fmax fmin fmod heaviside maximum minimum mul mul_no_nan neg nextafter reciprocal "
+        "remainder sqrt square stop_gradient sub"
     ).split()
 )
 ULPS = 4
