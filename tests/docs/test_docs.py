@@ -22,6 +22,7 @@ from bench.report import seconds
 from gradloomc import pipelines
 from gradloomc.ad.transform import vjp_of
 from gradloomc.codegen.program import write_program
+from gradloomc.interp.interpreter import interpret
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.printer import print_op
 from gradloomc.lowering.loops import lower_to_loops
@@ -81,8 +82,12 @@ def levels(source: str) -> dict[str, str]:
     assert print_op(again) == texts["adjoint"]
     kernels = pipelines.to_kernels(copy_function(program.function))
     texts["kernels"] = print_op(kernels)
+    interpreted = [interpret(function, [x]) for function in (program.function, kernels)]
     nests = lower_to_loops(kernels, 512)
     texts["loops"] = print_op(nests)
+    for results in (*interpreted, interpret(nests, [x])):
+        for result, native in zip(results, compiled.value_and_grad(x), strict=True):
+            assert result == pytest.approx(native, rel=1e-12)
     texts["llvm"] = main_loop(write_program(nests, "").text)
     return {name: text.rstrip("\n") + "\n" for name, text in texts.items()}
 
@@ -161,6 +166,23 @@ def test_examples_print_what_they_say(path: Path, update: bool) -> None:
     assert not printed, f"no text block shows what the last block prints: {printed}"
     assert count > 1
     check(path, "".join(pieces) + page[position:], update)
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (np.sort, "np.sort"),
+        (np.median, "np.median"),
+        (np.fft.fft, "np.fft"),
+        (np.linalg.inv, "np.linalg"),
+        (np.linalg.det, "np.linalg"),
+    ],
+)
+def test_what_is_said_to_be_missing_is_missing(function: Callable[..., Any], named: str) -> None:
+    for path in RUN:
+        assert f"`{named}`" in path.read_text(encoding="utf-8")
+    with pytest.raises(gradloom.UnsupportedError, match="cannot trace numpy"):
+        gradloom.grad(lambda x: np.sum(np.real(function(x))))(np.eye(3))
 
 
 # --- the table of the benchmarks ------------------------------------------------------------------
