@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradloomc.ad.transform import vjp_of
+from gradloomc.interp.interpreter import interpret
 from gradloomc.ir.errors import DTypeError, ShapeError, UnsupportedError
-from harness.tracing import check, run
+from harness.tracing import check, run, trace
 
 X = np.array([[-2.5, 0.0, 1.5], [np.pi, -0.4, 7.0]])
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -1.5, 2.5])
@@ -71,6 +73,33 @@ def test_function(name: str) -> None:
     check(FUNCTIONS[name], X, tolerance=1e-12)
     if name not in ("cov", "interp", "interp ends", "interp values"):
         check(FUNCTIONS[name], X.astype(np.float32), tolerance=1e-5)
+
+
+SCANS = {
+    "cumsum": np.cumsum,
+    "cumsum axis": lambda x: x.cumsum(axis=1),
+    "cumprod": np.cumprod,
+    "cumprod axis": lambda x: np.cumprod(x, axis=-1),
+    "cumulative_sum": lambda x: np.cumulative_sum(x, axis=1, include_initial=True),
+    "cumulative_prod": lambda x: np.cumulative_prod(x, axis=0, include_initial=True),
+    "nancumsum": np.nancumsum,
+    "add.accumulate": lambda x: np.add.accumulate(x),
+    "maximum.accumulate": lambda x: np.maximum.accumulate(x, axis=1),
+    "minimum.accumulate": lambda x: np.minimum.accumulate(x),
+}
+
+
+@pytest.mark.parametrize("name", SCANS)
+@pytest.mark.parametrize("dtype", ("int32", "uint8", "float32", "float64"))
+def test_scans(name: str, dtype: str) -> None:
+    check(SCANS[name], np.abs(X).astype(dtype), tolerance=1e-5)
+    check(SCANS[name], np.zeros((0, 2), dtype) if "axis" not in name else np.zeros((2, 0), dtype))
+
+
+def test_derivative_of_cumprod_at_zeros() -> None:
+    x = np.array([2.0, 0.0, 3.0, 0.0, 5.0])
+    adjoint = vjp_of(trace(lambda x: np.sum(np.cumprod(x)), x).function, [0], unit_seed=True)
+    np.testing.assert_array_equal(interpret(adjoint, [x])[1], [1.0, 8.0, 0.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("name", ("where", "clip", "round", "select", "nan_to_num", "take", "fix", "sinc", "clip low"))

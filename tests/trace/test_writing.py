@@ -444,7 +444,7 @@ def programs(draw: Any) -> list[Any]:
     return steps
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(programs(), st.booleans())
 def test_random_programs(steps: list[Any], concrete: bool) -> None:
     """Any mixture of views and writes leaves what NumPy leaves, in every array and view."""
@@ -466,14 +466,14 @@ def test_random_programs(steps: list[Any], concrete: bool) -> None:
                 x[key] = m[0, 0]
             elif kind == "swap":
                 x[::-1] *= 3
-            elif kind == "row":
+            elif kind == "row" and x.size:
                 row = x[i % len(x)]
                 x[j % len(x)] = row * m[0, 1]
                 row += x[0]
                 arrays.append(row)
-            elif kind == "element" and x.ndim == 2:
+            elif kind == "element" and x.ndim == 2 and x.size:
                 x[i % x.shape[0], j % x.shape[1]] = x[j % x.shape[0], i % x.shape[1]] + m[1, 1]
-            elif kind == "total":
+            elif kind == "total" and x.ndim:
                 arrays.append(np.sum(x, axis=0, keepdims=True))
         return arrays
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradloom.trace import creation as creation
+from gradloom.trace import scans as scans
 from gradloom.trace import ufunc_methods as ufunc_methods
 from gradloom.trace.context import Array, tracing
 from gradloom.trace.memory import lift as lift

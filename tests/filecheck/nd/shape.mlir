@@ -39,6 +39,8 @@ func.func @reductions(%x: tensor<2x3xf64>, %c: tensor<2x3xi1>) {
   %6 = nd.argmax %x {axis = 0 : i64} : (tensor<2x3xf64>) -> tensor<3xi64>
   // CHECK-NEXT: nd.argmin %x {axis = 1 : i64} : (tensor<2x3xf64>) -> tensor<2xi64>
   %7 = nd.argmin %x {axis = 1 : i64} : (tensor<2x3xf64>) -> tensor<2xi64>
+  // CHECK-NEXT: nd.cumsum %x {axis = 1 : i64} : tensor<2x3xf64>
+  %8 = nd.cumsum %x {axis = 1 : i64} : tensor<2x3xf64>
   func.return
 }
 

@@ -115,6 +115,7 @@ from gradloomc.dialects.nd.product import (
 from gradloomc.dialects.nd.reduction import (
     argmax as argmax,
     argmin as argmin,
+    cumsum as cumsum,
     iota as iota,
     kept_axes as kept_axes,
     reduce_all as reduce_all,

@@ -8,7 +8,7 @@ import numpy as np
 from gradloomc.dialects.nd.arithmetic import mul
 from gradloomc.dialects.nd.families import splat, zeros_like
 from gradloomc.dialects.nd.logic import convert, eq, select
-from gradloomc.dialects.nd.movement import broadcast, reshape, slice_
+from gradloomc.dialects.nd.movement import broadcast, reshape, reverse, slice_
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import DTypeError, ShapeError
@@ -207,6 +207,30 @@ argmin = OpDef(
     reference=lambda x, axis: np.argmin(x, axis=axis),
     derivative=Constant(),
     samples=_arg_samples,
+    attributes=("axis",),
+    tags=frozenset({"extern"}),
+)
+
+
+def _cumsum_type(x: TensorType, axis: int) -> TensorType:
+    if not 0 <= axis < x.rank:
+        raise ShapeError(f"cannot add up along axis {axis} of an array of {x.rank} dimensions")
+    if x.element.kind not in "fiu":
+        raise DTypeError(f"'nd.cumsum' does not take {x.element} operands")
+    return x
+
+
+def _cumsum_transpose(g: Value, x: Value, axis: int) -> tuple[Value]:
+    return (reverse(cumsum(reverse(g, axes=(axis,)), axis=axis), axes=(axis,)),)
+
+
+cumsum = OpDef(
+    "nd.cumsum",
+    "Sums of the elements up to each one along an axis.",
+    type_rule=_cumsum_type,
+    reference=lambda x, axis: np.cumsum(x, axis=axis, dtype=np.asarray(x).dtype),
+    derivative=Linear(_cumsum_transpose),
+    samples=lambda x: [*_arg_samples(x), Sample((x(0),), {"axis": 0}), Sample((x(2, 3, 2),), {"axis": 1})],
     attributes=("axis",),
     tags=frozenset({"extern"}),
 )
