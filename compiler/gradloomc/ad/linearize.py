@@ -1,7 +1,8 @@
 """Linearize: append to a function the program that maps tangents of its arguments to tangents of its results.
 
-The appended ops are of two sorts: coefficients (functions of the primal values only) and ops that are linear in the tangents.
-Each op gives its part through its one derivative facet. A tangent of None stands for zero and never becomes an op.
+The appended ops are of two sorts: coefficients (functions of the primal values only) and ops that are linear in the
+tangents. Each op gives its part through its one derivative facet. A tangent of None stands for zero and never becomes
+an op.
 """
 
 from collections.abc import Sequence
@@ -129,7 +130,7 @@ def _from_linear(op: Op, tangents: list[Tangent]) -> Tangent:
 
 
 def linearize(function: Op, active: Sequence[int], name: str) -> tuple[Op, list[Value], list[Tangent]]:
-    """Return an unfinished function (primals..., tangents of the active arguments...), its results and their tangents."""
+    """Return an unfinished function (primals..., tangents of active arguments...), its results and their tangents."""
     arguments = body_of(function).arguments
     check_active(function, active)
     types = [argument.type for argument in arguments]
