@@ -39,7 +39,7 @@ class Linearize(Pass):
 
 @dataclass(frozen=True)
 class Adjoint(Pass):
-    """Linearize and transpose: results and gradients of argnums; with `seed` for any cotangents, else for a scalar's 1."""
+    """Linearize and transpose: results and gradients of argnums, with `seed` for any cotangents, else for 1."""
 
     name: ClassVar[str] = "adjoint"
     reads: ClassVar[frozenset[str]] = ND
