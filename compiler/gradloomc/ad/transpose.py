@@ -1,7 +1,8 @@
-"""Transpose: turn the linear part of a linearized function around, so that it maps cotangents of results to those of arguments.
+"""Transpose: turn the linear part of a linearized function around, to map cotangents of results to those of arguments.
 
-Mask-safety: a cotangent that passed a mask (a select, the zeros of a pad) is exactly zero where the mask was off. Multiplying it
-by a coefficient that is inf or nan there must keep it zero, so such products are built as `nd.mul_no_nan`.
+Mask-safety: a cotangent that passed a mask (a select, the zeros of a pad) is exactly zero where the mask was off.
+Multiplying it by a coefficient that is inf or nan there must keep it zero, so such products are built as
+`nd.mul_no_nan`.
 """
 
 from collections.abc import Sequence
@@ -97,7 +98,8 @@ def _transpose_factor(op: Op, facet: Multilinear, position: int, g: Value, maske
 def vjp_of(function: Op, active: Sequence[int], unit_seed: bool = False) -> Op:
     """Return (primals..., cotangents of float results...) -> (results..., cotangents of the active arguments...).
 
-    With `unit_seed` the first result, a scalar, gets the cotangent 1, other results none, and there are no cotangent arguments.
+    With `unit_seed` the first result, a scalar, gets the cotangent 1, other results none, and there are no cotangent
+    arguments.
 
     Raises:
         DifferentiationError: an active argument does not hold floats, or an op has no derivative.
