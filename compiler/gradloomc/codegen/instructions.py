@@ -1,7 +1,8 @@
 """LLVM instructions for the scalar ops of `arith` and `math`, on one element or on a vector of them.
 
-`Vector` is the arithmetic of one width; `emit_op` writes one op. Floats go through `Lanes` and the vector math; integers, bools and
-conversions are written here, with NumPy's answers where LLVM has none (division by zero, shifts beyond the width).
+`Vector` is the arithmetic of one width; `emit_op` writes one op. Floats go through `Lanes` and the vector math;
+integers, bools and conversions are written here, with NumPy's answers where LLVM has none (division by zero, shifts
+beyond the width).
 """
 
 from collections.abc import Callable, Sequence
@@ -123,9 +124,10 @@ def convert(v: Vector, x: str, source: ScalarType, target: ScalarType) -> str:
 
 
 def _single_rounded_to_odd(v: Vector, x: str) -> str:
-    """Return doubles as singles whose last bit says that something was cut off, so that rounding them once more is exact.
+    """Return doubles as singles whose last bit says that something was cut off: rounding those once more is exact.
 
-    Processors do not convert doubles to halves; see Boldo and Melquiond, Emulation of FMA and correctly rounded sums (2008).
+    Processors do not convert doubles to halves; see Boldo and Melquiond, Emulation of FMA and correctly rounded sums
+    (2008).
     """
     nearest = v.cast("fptrunc", x, "double", "float")
     back = v.cast("fpext", nearest, "float", "double")
@@ -147,7 +149,8 @@ def _float_to_integer(v: Vector, x: str, source: ScalarType, target: ScalarType)
         limit = v.literal(2.0**63, source)
         low = _signed_truncation(v, x, source, 64)
         reduced = v.body.emit(f"fsub {v.type(source)} {x}, {limit}", v.type(source))
-        high = v.binary("xor", ir_types.i64, _signed_truncation(v, reduced, source, 64), v.literal(-(2**63), ir_types.i64))
+        rest = _signed_truncation(v, reduced, source, 64)
+        high = v.binary("xor", ir_types.i64, rest, v.literal(-(2**63), ir_types.i64))
         return v.select(v.compare("oge", source, x, limit), ir_types.i64, high, low)
     wide = 64 if target.bits == 64 or (target.kind == "u" and target.bits == 32) else 32
     truncated = _signed_truncation(v, x, source, wide)
