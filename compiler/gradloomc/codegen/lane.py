@@ -1,4 +1,4 @@
-"""The body of an innermost loop: one vector of points, in full (a long piece) or under a mask (ends and failed rows)."""
+"""The body of an innermost loop: one vector of points, in full (long pieces) or under a mask (ends and failed rows)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from gradloomc.lowering.loops import neutral_element
 
 
 class Lane:
-    """Writes the body of one innermost loop: in full (a main loop's piece) or under a mask (`limit` is the range's end)."""
+    """Writes the body of one innermost loop: in full (a piece of a main loop) or under a mask (up to `limit`)."""
 
     def __init__(
         self,
@@ -287,17 +287,15 @@ class Lane:
                 return
             suffix = f"v{self.width}{_suffix(memory)}"
             self.body.declare(f"declare void @llvm.masked.store.{suffix}.p0({kind}, ptr, i32, {mask_type})")
-            self.body.effect(
-                f"call void @llvm.masked.store.{suffix}.p0({kind} {name}, ptr {pointer}, i32 {align}, {mask_type} {mask})"
-            )
+            arguments = f"{kind} {name}, ptr {pointer}, i32 {align}, {mask_type} {mask}"
+            self.body.effect(f"call void @llvm.masked.store.{suffix}.p0({arguments})")
             return
         pointers, lanes = self.lane_pointers(buffer, index_map, base), f"<{self.width} x ptr>"
         suffix = f"v{self.width}{_suffix(memory)}.v{self.width}p0"
         self.body.declare(f"declare void @llvm.masked.scatter.{suffix}({kind}, {lanes}, i32, {mask_type})")
         mask = mask or self.v.literal(True, ir_types.i1)
-        self.body.effect(
-            f"call void @llvm.masked.scatter.{suffix}({kind} {name}, {lanes} {pointers}, i32 {align}, {mask_type} {mask})"
-        )
+        arguments = f"{kind} {name}, {lanes} {pointers}, i32 {align}, {mask_type} {mask}"
+        self.body.effect(f"call void @llvm.masked.scatter.{suffix}({arguments})")
 
     # --- reductions ---
 
