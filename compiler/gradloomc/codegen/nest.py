@@ -1,14 +1,15 @@
 """One `loops.nest` as LLVM IR text: outer loops on scalars, the innermost dimension in explicit vectors.
 
-Code is written scope by scope, one scope for each loop depth; what does not vary with a loop is written in the scope around it.
-The innermost dimension is cut where a pad begins or ends. A piece of at least one vector gets a main loop in which those tests
-are decided; its last vector ends where the piece ends and so may repeat some points, which stores do not mind and reductions
-mask. Short pieces, and rows in which a test on an outer dimension fails, go through one masked loop that can handle any position.
-Float sums run in blocks whose totals are added with compensation, in a fixed order.
+Code is written scope by scope, one scope for each loop depth; what does not vary with a loop is written in the scope
+around it. The innermost dimension is cut where a pad begins or ends. A piece of at least one vector gets a main loop in
+which those tests are decided; its last vector ends where the piece ends and so may repeat some points, which stores do
+not mind and reductions mask. Short pieces, and rows in which a test on an outer dimension fails, go through one masked
+loop that can handle any position. Float sums run in blocks whose totals are added with compensation, in a fixed order.
 
 Start reading at `NestWriter.write`.
 """
 
+import itertools
 from typing import Any
 
 from gradloomc.codegen.body import Body
@@ -20,7 +21,7 @@ from gradloomc.dialects import kernel, loops
 from gradloomc.ir.core import Op
 from gradloomc.lowering.loops import neutral_element
 
-# Vectors between two flushes of a float sum: 256 keeps the plain part of a sum short, and a flush costs nothing beside it.
+# Vectors between two flushes of a float sum: few enough for accuracy, and a flush costs nothing beside them.
 BLOCK_VECTORS = 256
 
 
@@ -44,7 +45,8 @@ class NestWriter(NestContext):
     def write(self) -> "Text":
         """Return the nest's text; each part starts and ends in the middle of a block.
 
-        A Body in the text stands for its lines at the very end, because inner loops still add what does not vary with them.
+        A Body in the text stands for its lines at the very end, because inner loops still add what does not vary with
+        them.
         """
         text = Text()
         if 0 in self.static:
@@ -122,7 +124,8 @@ class NestWriter(NestContext):
         if op.kind is loops.load:
             buffer = self.buffers[op.operands[0]]
             address = self.address(body, buffer, op.attributes["map"])
-            return self.from_memory(v, body.emit(f"load {memory_scalar(buffer.element)}, ptr {address}"), buffer.element)
+            loaded = body.emit(f"load {memory_scalar(buffer.element)}, ptr {address}")
+            return self.from_memory(v, loaded, buffer.element)
         if op.kind is kernel.index:
             return self.counters[op.attributes["dim"]]
         if op.kind is kernel.inside:
@@ -294,7 +297,7 @@ class NestWriter(NestContext):
             cuts.update((low, high) if op.kind is kernel.inside else (low[dim], high[dim]))
         ordered = sorted(cuts)
         found = []
-        for low, high in zip(ordered, ordered[1:], strict=False):
+        for low, high in itertools.pairwise(ordered):
             if high - low < self.width:
                 continue
             found.append(
@@ -320,7 +323,8 @@ class NestWriter(NestContext):
     def main_loop(self, row: Body, piece: Piece, end: str) -> list[str]:
         """Return the text of the loop over [piece.low, end), which is empty or at least one vector long.
 
-        `point` is where a vector starts, `fresh` the first point that no vector has covered; they differ in the last vector.
+        `point` is where a vector starts, `fresh` the first point that no vector has covered; they differ in the last
+        vector.
         """
         compensated = any(is_compensated(acc) for acc in self.accumulators.values())
         block, enter, loop, flush, done = (self.label(x) for x in ("block", "enter", "vector", "flush", "done"))
