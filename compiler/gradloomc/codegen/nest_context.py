@@ -1,4 +1,4 @@
-"""What all code of one nest shares: buffers with their strides, run-time sizes, counters, scopes, and addresses of elements."""
+"""What all code of one nest shares: buffers with strides, run-time sizes, counters, scopes, addresses of elements."""
 
 from typing import Any, NamedTuple
 
