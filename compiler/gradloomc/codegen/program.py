@@ -1,8 +1,8 @@
 """A whole loops-level function as one LLVM module and a list of steps.
 
-Between library calls (externs) the nests form segments; each segment is one native function `void (ptr buffers, ptr sizes)`, where
-`buffers` is an array of pointers, one for each slot, and `sizes` the run-time extents and strides. The text holds no addresses
-and no extents, so the same program on other lengths has the same text and the same native code.
+Between library calls (externs) the nests form segments; each segment is one native function `void (ptr buffers, ptr
+sizes)`, where `buffers` is an array of pointers, one for each slot, and `sizes` the run-time extents and strides. The
+text holds no addresses and no extents, so the same program on other lengths has the same text and the same native code.
 """
 
 from collections.abc import Sequence
@@ -44,8 +44,8 @@ class ExternStep(NamedTuple):
 class Program(NamedTuple):
     """What a run-time needs: the text to compile, memory slots, and steps in order.
 
-    Slots come in the order arguments, constants, results, temporaries; `returned` says which slot, in which shape, each value
-    of the function is.
+    Slots come in the order arguments, constants, results, temporaries; `returned` says which slot, in which shape, each
+    value of the function is.
     """
 
     text: str
@@ -112,7 +112,8 @@ class ProgramWriter:
                 self.open_segment().nest(op)
         self.close_segment()
         returned = [(self.slot_of[v], v.type.shape) for v in self.body.terminator.operands]
-        parts = [*self.declarations, *self.helpers.values(), *self.functions, f"attributes #0 = {{ {self.attributes} }}"]
+        attributes = f"attributes #0 = {{ {self.attributes} }}"
+        parts = [*self.declarations, *self.helpers.values(), *self.functions, attributes]
         program = Program(
             "\n".join(parts) + "\n",
             self.sizes.values,
@@ -303,7 +304,8 @@ class Segment:
         if not body:
             return ""
         head = f"define void @{self.symbol}(ptr noalias %buffers, ptr noalias %sizes) #0 {{\nentry:"
-        return "\n".join([head, *self.allocas, *self.entry.lines, "  br label %start", "start:", *body, "  ret void", "}"])
+        start = ["  br label %start", "start:"]
+        return "\n".join([head, *self.allocas, *self.entry.lines, *start, *body, "  ret void", "}"])
 
 
 def fill_literal(value: Any, element: ScalarType) -> str:
