@@ -19,9 +19,8 @@ def horizontal(body: Body, vector: str, how: str, element: ScalarType, width: in
             if half == 1:
                 parts.append(body.fresh(f"extractelement {kind} {vector}, i64 {start}", scalar))
             else:
-                parts.append(
-                    body.fresh(f"shufflevector {kind} {vector}, {kind} poison, <{half} x i32> <{mask}>", v.type(element))
-                )
+                shuffle = f"shufflevector {kind} {vector}, {kind} poison, <{half} x i32> <{mask}>"
+                parts.append(body.fresh(shuffle, v.type(element)))
         vector = combine(v, how, element, *parts)
         width = half
     return vector
