@@ -1,13 +1,14 @@
 """The `kernel` dialect: fused iteration spaces over whole arrays (the idea of `linalg.generic`).
 
-`kernel.nest` walks a box of points. At each point its region, written for one element, reads operands through index maps,
-computes on scalars (arith, math), and yields one scalar per result; each result either stores it or reduces it.
+`kernel.nest` walks a box of points. At each point its region, written for one element, reads operands through index
+maps, computes on scalars (arith, math), and yields one scalar per result; each result either stores it or reduces it.
 
-Maps. `inputs` holds (operand, map) for each region argument; a map has one (dim, coefficient, offset) per operand dimension:
-the index is coefficient * point[dim] + offset, or just offset when dim is -1. `outputs` holds (combine, dims, low, high) for
-each result: combine is 'store', 'add', 'mul', 'maximum', 'minimum', 'or' or 'and'; result dimension k runs along dims[k] of
-the nest; only points with low <= point < high contribute. `kernel.inside` asks whether the point lies in a range of one dim,
-which is how a pad reads as a select; a lowering peels the loop where such a range begins or ends.
+Maps. `inputs` holds (operand, map) for each region argument; a map has one (dim, coefficient, offset) per operand
+dimension: the index is coefficient * point[dim] + offset, or just offset when dim is -1. `outputs` holds (combine,
+dims, low, high) for each result: combine is 'store', 'add', 'mul', 'maximum', 'minimum', 'or' or 'and'; result
+dimension k runs along dims[k] of the nest; only points with low <= point < high contribute. `kernel.inside` asks
+whether the point lies in a range of one dim, which is how a pad reads as a select; a lowering peels the loop where such
+a range begins or ends.
 """
 
 from typing import Any
