@@ -1,8 +1,9 @@
 """The `loops` dialect: nests over buffers that have been assigned; no tensors are left.
 
-`loops.nest` runs its region for every point of its extents, dimensions in order, the last one in explicit vectors of `width`
-elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a map, as in the
-kernel dialect. Reductions combine into their buffer, which `loops.fill` has set to the neutral element before.
+`loops.nest` runs its region for every point of its extents, dimensions in order, the last one in explicit vectors of
+`width` elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a
+map, as in the kernel dialect. Reductions combine into their buffer, which `loops.fill` has set to the neutral element
+before.
 """
 
 from typing import Any
@@ -85,5 +86,8 @@ view = OpDef(
     attributes=("type",),
 )
 constant = OpDef(
-    "loops.constant", "A buffer with the elements of a constant.", type_rule=lambda value: memref(value.type.shape, value.type.element), attributes=("value",)
+    "loops.constant",
+    "A buffer with the elements of a constant.",
+    type_rule=lambda value: memref(value.type.shape, value.type.element),
+    attributes=("value",),
 )
