@@ -156,7 +156,7 @@ def _fold_mul_no_nan(coefficient: Value, tangent: Value) -> Value | None:
 
 mul_no_nan = elementwise(
     "mul_no_nan",
-    "Product that is exactly 0 where the second operand is 0, even if the first is nan or inf (as tf.math.multiply_no_nan).",
+    "Product that is exactly 0 where the second operand is, even if the first is nan or inf (tf.math.multiply_no_nan).",
     _mul_no_nan_reference,
     Multilinear(
         (
@@ -421,22 +421,24 @@ heaviside = elementwise(
     reals(WIDE),
 )
 
+BITS = (-9, 9)
 bitwise_and = elementwise(
-    "bitwise_and", "Bits set in both.", np.bitwise_and, Constant(), s.andi, reals((-9, 9)), kinds="iub", commutative=True
+    "bitwise_and", "Bits set in both.", np.bitwise_and, Constant(), s.andi, reals(BITS), kinds="iub", commutative=True
 )
 bitwise_or = elementwise(
-    "bitwise_or", "Bits set in either.", np.bitwise_or, Constant(), s.ori, reals((-9, 9)), kinds="iub", commutative=True
+    "bitwise_or", "Bits set in either.", np.bitwise_or, Constant(), s.ori, reals(BITS), kinds="iub", commutative=True
 )
 bitwise_xor = elementwise(
-    "bitwise_xor", "Bits set in one.", np.bitwise_xor, Constant(), s.xori, reals((-9, 9)), kinds="iub", commutative=True
+    "bitwise_xor", "Bits set in one.", np.bitwise_xor, Constant(), s.xori, reals(BITS), kinds="iub", commutative=True
 )
 
 
 def _invert_scalar(x: Value) -> Value:
-    return s.xori(x, s.number(True if x.type.kind == "b" else (-1 if x.type.kind == "i" else 2**x.type.bits - 1), x.type))
+    ones = {"b": True, "i": -1, "u": 2**x.type.bits - 1}[x.type.kind]
+    return s.xori(x, s.number(ones, x.type))
 
 
-invert = elementwise("invert", "All bits flipped.", np.invert, Constant(), _invert_scalar, reals((-9, 9)), kinds="iub")
+invert = elementwise("invert", "All bits flipped.", np.invert, Constant(), _invert_scalar, reals(BITS), kinds="iub")
 left_shift = elementwise(
     "left_shift", "Bits moved up.", np.left_shift, Constant(), s.shli, reals((0, 9), (0, 5)), kinds="iu"
 )
@@ -446,6 +448,6 @@ right_shift = elementwise(
     np.right_shift,
     Constant(),
     {"i": s.shrsi, "u": s.shrui},
-    reals((-9, 9), (0, 5)),
+    reals(BITS, (0, 5)),
     kinds="iu",
 )
