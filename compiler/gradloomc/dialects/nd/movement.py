@@ -1,7 +1,7 @@
 """Ops that move elements without computing: broadcast, reshape, transpose, slice, pad, reverse, concatenate.
 
-All are linear, and each one's transpose is written in the others. Broadcasting is always explicit here, so no rule of any
-other op ever has to undo one: the transpose of `broadcast` is a sum.
+All are linear, and each one's transpose is written in the others. Broadcasting is always explicit here, so no rule of
+any other op ever has to undo one: the transpose of `broadcast` is a sum.
 """
 
 import math
@@ -23,7 +23,7 @@ def _movement(name: str, doc: str, **facets: Any) -> OpDef:
     return OpDef(f"nd.{name}", doc, tags=frozenset({"movement"}), cost=0.0, **facets)
 
 
-# --- broadcast -----------------------------------------------------------------------------------------------------------
+# --- broadcast --------------------------------------------------------------------------------------------------------
 
 
 def _broadcast_type(x: TensorType, shape: Ints, dims: Ints) -> TensorType:
@@ -69,7 +69,7 @@ def _fold_broadcast(x: Value, shape: Ints, dims: Ints) -> Value | None:
 
 broadcast = _movement(
     "broadcast",
-    "Repeat: operand dimension k becomes result dimension dims[k]; extents of 1 stretch, other result dimensions are new.",
+    "Repeat: operand dimension k becomes result dimension dims[k]; extents of 1 stretch, other dimensions are new.",
     type_rule=_broadcast_type,
     reference=_broadcast_reference,
     derivative=Linear(_broadcast_transpose),
@@ -95,7 +95,7 @@ def broadcast_to(x: Value, shape: Ints) -> Value:
     return broadcast(x, shape=shape, dims=tuple(range(len(shape) - rank, len(shape))))
 
 
-# --- reshape, transpose --------------------------------------------------------------------------------------------------
+# --- reshape, transpose -----------------------------------------------------------------------------------------------
 
 
 def _reshape_type(x: TensorType, shape: Ints) -> TensorType:
@@ -177,7 +177,7 @@ transpose = _movement(
 )
 
 
-# --- slice, pad, reverse -------------------------------------------------------------------------------------------------
+# --- slice, pad, reverse ----------------------------------------------------------------------------------------------
 
 
 def _slice_type(x: TensorType, start: Ints, limit: Ints, stride: Ints) -> TensorType:
@@ -313,7 +313,7 @@ reverse = _movement(
 )
 
 
-# --- concatenate ---------------------------------------------------------------------------------------------------------
+# --- concatenate ------------------------------------------------------------------------------------------------------
 
 
 def _concatenate_type(*types: TensorType, axis: int) -> TensorType:
