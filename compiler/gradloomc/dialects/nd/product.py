@@ -1,4 +1,4 @@
-"""Products that contract axes (one op for dot, matmul, inner, outer, tensordot and einsum), and gather with its transpose."""
+"""Products that contract axes (one op for dot, matmul, outer, tensordot and einsum), and gather with its transpose."""
 
 import math
 from typing import Any
@@ -174,7 +174,7 @@ dot = OpDef(
 )
 
 
-# --- gather, scatter_add -------------------------------------------------------------------------------------------------
+# --- gather, scatter_add ----------------------------------------------------------------------------------------------
 
 
 def _gather_type(x: TensorType, indices: TensorType) -> TensorType:
