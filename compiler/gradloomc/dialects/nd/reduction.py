@@ -171,10 +171,10 @@ reduce_min = _reduction(
     empty=False,
 )
 reduce_any = _reduction(
-    "reduce_any", "Whether any element over axes is true.", lambda x, axes: np.any(x, axis=axes), Constant(), "or", "b"
+    "reduce_any", "Whether any element over axes holds.", lambda x, axes: np.any(x, axis=axes), Constant(), "or", "b"
 )
 reduce_all = _reduction(
-    "reduce_all", "Whether all elements over axes are true.", lambda x, axes: np.all(x, axis=axes), Constant(), "and", "b"
+    "reduce_all", "Whether all elements over axes hold.", lambda x, axes: np.all(x, axis=axes), Constant(), "and", "b"
 )
 
 
