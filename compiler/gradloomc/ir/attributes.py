@@ -1,7 +1,7 @@
 """Attribute values: what an op carries besides operands.
 
-Attributes are plain immutable Python values: bool, int, float, str, tuple of ints, tuple of tuples, a Type; and `Dense`, an array
-constant. `attribute_key` gives the hashable identity by which two attributes count as the same.
+Attributes are plain immutable Python values: bool, int, float, str, tuple of ints, tuple of tuples, a Type; and
+`Dense`, an array constant. `attribute_key` gives the hashable identity by which two attributes count as the same.
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ class Dense:
 
 
 def attribute_key(attributes: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a hashable key: equal keys mean the same attributes (nan equals nan, 0.0 differs from -0.0, 1 from True)."""
+    """Return a hashable key; equal keys mean equal attributes (nan equals nan, 0.0 differs from -0.0, 1 from True)."""
     if not attributes:
         return ()
     return tuple([(name, _value_key(attributes[name])) for name in sorted(attributes)])
