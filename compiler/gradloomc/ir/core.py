@@ -1,8 +1,8 @@
 """Values, ops, blocks, regions and modules: the SSA data structure itself.
 
-One concrete `Op` class for every op of every dialect; what an op means stands in its record (`op.kind`, see opdef.py). Ops of a
-block are a plain list: passes walk it and write a new list, so that each pass is linear. Nothing here knows of printing,
-verifying or any dialect.
+One concrete `Op` class for every op of every dialect; what an op means stands in its record (`op.kind`, see opdef.py).
+Ops of a block are a plain list: passes walk it and write a new list, so that each pass is linear. Nothing here knows of
+printing, verifying or any dialect.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Value:
     """An SSA value: the result of an op or an argument of a block.
 
-    `uses` maps each using op to the number of operand slots in which it uses this value; `hint` is a preferred printed name.
+    `uses` maps each using op to the number of operand slots in which it uses this value; `hint` is a preferred printed
+    name.
     """
 
     __slots__ = ("hint", "index", "owner", "type", "uses")
