@@ -9,8 +9,8 @@ from gradloomc.ir.location import UNKNOWN, Location
 class GradloomError(Exception):
     """Any error that gradloom raises on purpose.
 
-    `location` is where in the user's program it happened; `notes` are (message, location) pairs that explain it; `fix` says
-    what to write instead.
+    `location` is where in the user's program it happened; `notes` are (message, location) pairs that explain it; `fix`
+    says what to write instead.
     """
 
     def __init__(
