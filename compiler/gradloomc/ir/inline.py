@@ -45,7 +45,7 @@ def copy_function(function: Op) -> Op:
 
 
 def inline_function(function: Op, operands: Sequence[Value]) -> list[Value]:
-    """Copy the body of `function` at the insertion point with `operands` for its arguments; return its results' values."""
+    """Copy the body of `function`, with `operands` for its arguments, at the insertion point; return its results."""
     body = function.regions[0].block
     if len(operands) != len(body.arguments):
         raise ValueError(f"expected {len(body.arguments)} operands, got {len(operands)}")
