@@ -1,7 +1,8 @@
 """Where in the user's program an op comes from, kept cheaply and resolved lazily.
 
-A traced op keeps the code object and the instruction offset of the user's frame (0.2 us); file, line and column are looked up
-only when somebody reads them. Parsed ops keep a file position; ops made by a pass keep the location of the op they replace.
+A traced op keeps the code object and the instruction offset of the user's frame (0.2 us); file, line and column are
+looked up only when somebody reads them. Parsed ops keep a file position; ops made by a pass keep the location of the op
+they replace.
 """
 
 import bisect
