@@ -1,7 +1,7 @@
 """Op records: everything that is known of one op, in one place; and the registry of all records.
 
-A record is also the op's constructor: `sin(x)` appends a `nd.sin` at the insertion point (builder.py) and returns its result.
-Facets are plain callables and never import the engines that consume them. Start reading at `OpDef`.
+A record is also the op's constructor: `sin(x)` appends a `nd.sin` at the insertion point (builder.py) and returns its
+result. Facets are plain callables and never import the engines that consume them. Start reading at `OpDef`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,6 @@ from typing import Any
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.core import Op, Region, Value
 from gradloomc.ir.errors import GradloomError
-from gradloomc.ir.types import Type
 
 
 class Derivative:
@@ -27,8 +26,8 @@ class Constant(Derivative):
 class Partials(Derivative):
     """An elementwise op: `rule(result, *operands)` returns one partial derivative per operand.
 
-    A partial is a Value, or the number 1, -1 or 0. A rule that only returns numbers says that the op is linear. `singular`: a
-    partial can be infinite or nan at a finite operand, so a zero (co)tangent must stay an exact zero.
+    A partial is a Value, or the number 1, -1 or 0. A rule that only returns numbers says that the op is linear.
+    `singular`: a partial can be infinite or nan at a finite operand, so a zero (co)tangent must stay an exact zero.
     """
 
     __slots__ = ("rule", "singular")
@@ -41,8 +40,8 @@ class Partials(Derivative):
 class Linear(Derivative):
     """Linear in the listed operands together.
 
-    `transpose(cotangent, *operands, **attributes)` returns one cotangent per listed operand; operands that are themselves
-    linear are passed for their types only.
+    `transpose(cotangent, *operands, **attributes)` returns one cotangent per listed operand; operands that are
+    themselves linear are passed for their types only.
     """
 
     __slots__ = ("operands", "transpose")
@@ -53,7 +52,7 @@ class Linear(Derivative):
 
 
 class Multilinear(Derivative):
-    """Linear in each operand alone: `transposes[k](cotangent, *operands, **attributes)` is the cotangent of operand k."""
+    """Linear in each operand alone: `transposes[k](cotangent, *operands, **attributes)` gives that of operand k."""
 
     __slots__ = ("transposes",)
 
@@ -71,7 +70,7 @@ class Linearize(Derivative):
 
 
 class Expand(Derivative):
-    """Differentiated through an equal program: `rule(*operands, **attributes)` writes the op in other, differentiable ops."""
+    """Differentiated through an equal program: `rule(*operands, **attributes)` writes the op in differentiable ops."""
 
     __slots__ = ("rule",)
 
@@ -120,7 +119,8 @@ class OpDef:
         type_rule: `(*operand_types, **attributes) -> Type | tuple[Type, ...]`; raises ShapeError or DTypeError.
         reference: the meaning, on NumPy arrays: `(*arrays, **attributes) -> array | tuple`.
         derivative: the one derivative facet.
-        scalar: for elementwise ops, the record(s) of the scalar op: a record, or a dict from kind ('f', 'i', 'u', 'b') to one;
+        scalar: for elementwise ops, the record(s) of the scalar op: a record, or a dict from kind ('f', 'i', 'u', 'b')
+            to one;
             or a callable that writes a scalar program: `(*scalars) -> Value`.
         fold: `(*operands, **attributes) -> Value | None`, tried before an op is built.
         commutative: operand order does not matter.
