@@ -1,9 +1,9 @@
 """Fuse: turn an `nd` function into kernels, each one pass over memory.
 
-What materialize.py did not keep is computed inside the loops that use it: slices, transposes and broadcasts become index maps,
-pads and concatenations become selects on the point's position, elementwise ops become scalar ops. Roots (what is stored or
-reduced) of one level whose iteration boxes agree, up to a few elements at the ends, share one nest: this is where the forward
-and the backward program become one pass.
+What materialize.py did not keep is computed inside the loops that use it: slices, transposes and broadcasts become
+index maps, pads and concatenations become selects on the point's position, elementwise ops become scalar ops. Roots
+(what is stored or reduced) of one level whose iteration boxes agree, up to a few elements at the ends, share one nest:
+this is where the forward and the backward program become one pass.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,6 @@ from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.errors import UnsupportedError
 from gradloomc.ir.inline import copy_op
-from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import ScalarType
 from gradloomc.lowering.materialize import (
     Plan,
