@@ -1,8 +1,8 @@
 """Assign buffers: turn kernels on arrays into loop nests over memory.
 
-Arguments, results and temporaries become memrefs; region arguments become loads, yields become stores and reductions. Adjacent
-dimensions that every buffer holds contiguously are merged and dimensions of one element dropped, so that an elementwise kernel
-on any shape is one long loop.
+Arguments, results and temporaries become memrefs; region arguments become loads, yields become stores and reductions.
+Adjacent dimensions that every buffer holds contiguously are merged and dimensions of one element dropped, so that an
+elementwise kernel on any shape is one long loop.
 """
 
 import math
@@ -18,7 +18,6 @@ from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.types import ScalarType, Type, memref
 from gradloomc.lowering.tile import Tiled, plan_tiles
-
 
 # Points from which a nest is worth a longer compilation.
 LONG_NEST = 1 << 15
@@ -171,7 +170,7 @@ class BufferAssignment:
             self.values[result] = buffer
 
     def nest(self, op: Op, tile: Block | None = None) -> None:
-        """Build a nest in `tile`, or at the insertion point; its views stand at the insertion point, for later nests too."""
+        """Build a nest in `tile` or at the insertion point; views stand at the insertion point, for later nests too."""
         shape = collapse(op, keep_rows=tile is not None)
         attributes = op.attributes
         block = Block()
@@ -261,8 +260,8 @@ class BufferAssignment:
     def width(self, block: Block, shape: Shape) -> int:
         """Elements per vector: one full register of the widest type, two for long loops.
 
-        Two registers in flight hide latencies (measured 1.2 to 1.35 times the speed of one on Black-Scholes), but take a third
-        more compile time, so short loops do without.
+        Two registers in flight hide latencies (measured 1.2 to 1.35 times the speed of one on Black-Scholes), but take
+        a third more compile time, so short loops do without.
         """
         if not shape.extents or shape.extents[-1] == 1:
             return 1
