@@ -1,7 +1,9 @@
-"""Decide which values of an `nd` function exist as arrays in memory; all others are computed inside the loops that use them.
+"""Decide which values of an `nd` function exist as arrays in memory; all others are computed inside the loops that use
+them.
 
-A value is materialized for a reason that can be printed: it is a result, an operand of an extern (gemm, gather), a reduction,
-a reshaped array, or recomputing it would cost more than writing and reading it. This file only decides; fuse.py builds.
+A value is materialized for a reason that can be printed: it is a result, an operand of an extern (gemm, gather), a
+reduction, a reshaped array, or recomputing it would cost more than writing and reading it. This file only decides;
+fuse.py builds.
 """
 
 from gradloomc.dialects import nd
@@ -17,9 +19,9 @@ BROADCAST_COST = 8.0
 class Plan:
     """The decisions.
 
-    `reasons` says why a value is materialized; `stored` ones are read from memory by their users; `views` are another shape of
-    what is in memory; `executed` is the level at which an op's result is computed, `available` the one from which on it can be
-    read, `cost` what an element takes to compute.
+    `reasons` says why a value is materialized; `stored` ones are read from memory by their users; `views` are another
+    shape of what is in memory; `executed` is the level at which an op's result is computed, `available` the one from
+    which on it can be read, `cost` what an element takes to compute.
     """
 
     __slots__ = ("available", "cost", "executed", "reasons", "stored", "views")
@@ -129,7 +131,8 @@ def _keep_broadcast_operands(plan: Plan, operations: list[Op]) -> None:
 def _set_levels(plan: Plan, operations: list[Op]) -> None:
     """Order the passes over memory: level n can run once everything of levels below n is in memory.
 
-    A stored value is in memory from the next level on, but a root of the same shape can take it, point by point, from the nest
+    A stored value is in memory from the next level on, but a root of the same shape can take it, point by point, from
+    the nest
     that computes it: that is its `near` level.
     """
     available: dict[Value, int] = {}
@@ -153,7 +156,7 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
 
 
 def _keep_expensive(plan: Plan, operations: list[Op]) -> bool:
-    """Materialize what several levels would recompute, if that is dearer than a trip through memory; tell if anything is."""
+    """Materialize what several levels would recompute, where a trip through memory is cheaper; tell if anything is."""
     before = len(plan.stored)
     used_at: dict[Value, set[int]] = {}
     for op in reversed(operations):
