@@ -1,9 +1,9 @@
 """Tile: let kernels that walk the same rows take turns on a few rows at a time, so that a row is read from memory once.
 
-A softmax needs three walks over a row and a logistic regression two over its matrix. Kernels in a row of the program whose
-outermost dimension is the same, and of which each reads from the others only the row that it is at, form a group; lowering runs
-the whole group on a tile of rows that fits the cache, then on the next. Sums over all rows go on across tiles and are ready
-after the group.
+A softmax needs three walks over a row and a logistic regression two over its matrix. Kernels in a row of the program
+whose outermost dimension is the same, and of which each reads from the others only the row that it is at, form a group;
+lowering runs the whole group on a tile of rows that fits the cache, then on the next. Sums over all rows go on across
+tiles and are ready after the group.
 """
 
 from gradloomc.dialects import kernel, nd
