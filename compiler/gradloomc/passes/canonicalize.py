@@ -1,6 +1,7 @@
 """Canonicalize: bring `nd` programs to one simple form by algebra that does not change results beyond a rounding.
 
-Each rule is a function whose docstring is its law. Rules for floats only use laws that hold for nan, infinities and signed zeros.
+Each rule is a function whose docstring is its law. Rules for floats only use laws that hold for nan, infinities and
+signed zeros.
 """
 
 from collections.abc import Sequence
