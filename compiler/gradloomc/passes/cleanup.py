@@ -1,7 +1,7 @@
 """The passes that clean `nd` programs, under the names by which pipelines call them.
 
-The work is done by plain functions in files of their own, which the driver calls directly; a pass only applies one of them to
-every function of a module.
+The work is done by plain functions in files of their own, which the driver calls directly; a pass only applies one of
+them to every function of a module.
 """
 
 from dataclasses import dataclass
