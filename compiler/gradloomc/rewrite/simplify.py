@@ -1,8 +1,8 @@
 """The rewrite driver: one walk over a function in which folds and rules replace results by simpler values.
 
-A rule belongs to one record: `rule(op, operands) -> Value | None` sees an op and its (already simplified) operands, and returns
-what stands for its result, built with the records' constructors, or None to leave it. What a rule builds is folded as it is
-built, so one walk is enough and its cost is linear in the ops.
+A rule belongs to one record: `rule(op, operands) -> Value | None` sees an op and its (already simplified) operands, and
+returns what stands for its result, built with the records' constructors, or None to leave it. What a rule builds is
+folded as it is built, so one walk is enough and its cost is linear in the ops.
 """
 
 from collections.abc import Callable, Mapping, Sequence
