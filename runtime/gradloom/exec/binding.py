@@ -1,8 +1,9 @@
 """Binding arguments natively: check arrays and read their data pointers from the ndarray headers in one compiled call.
 
-NumPy keeps type, dtype, shape and flags of an array at fixed places of its object. A small compiled function compares them with
-what the program was compiled for and fills the pointer table; any difference sends the call to the general path. The layout is
-tested on a known array when this file is first used, and the compiled path is left out if it does not fit.
+NumPy keeps type, dtype, shape and flags of an array at fixed places of its object. A small compiled function compares
+them with what the program was compiled for and fills the pointer table; any difference sends the call to the general
+path. The layout is tested on a known array when this file is first used, and the compiled path is left out if it does
+not fit.
 """
 
 import ctypes
@@ -114,7 +115,7 @@ _binder: Any = None
 
 
 def binder() -> Any:
-    """Return the compiled `bind(arrays, count, expected, pointers, type) -> 1 or 0`, or None where it cannot be used."""
+    """Return the compiled `bind(arrays, count, expected, pointers, type) -> 1 or 0`; None where it cannot be used."""
     global _binder
     if _binder is None:
         from gradloomc.codegen.jit import target
