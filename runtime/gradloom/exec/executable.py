@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from gradloomc.ir.core import Op
-from gradloomc.ir.errors import ExecutionError
-from gradloomc.codegen.program import ExternStep, NativeStep
-from gradloomc.pipelines import lower
 
 from gradloom.exec.binding import binder, expectations
 from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import pool
+from gradloomc.codegen.program import ExternStep, NativeStep
+from gradloomc.ir.core import Op
+from gradloomc.ir.errors import ExecutionError
+from gradloomc.pipelines import lower
 
 Array = np.ndarray[Any, Any]
 
