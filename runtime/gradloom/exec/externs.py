@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from gradloomc.codegen.program import ExternStep
 from gradloomc.dialects.nd.product import free_axes
 from gradloomc.ir.opdef import REGISTRY
