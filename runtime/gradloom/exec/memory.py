@@ -1,8 +1,8 @@
 """Memory for results: large arrays are drawn from buffers that nobody owns any more.
 
-A first touch of fresh pages costs as much as the arithmetic, so a big result lives in a buffer that the pool also remembers. A
-buffer is free again when only the pool refers to it: NumPy keeps a reference to it from every array and view that shares its
-memory, so no live array can ever be handed out twice.
+A first touch of fresh pages costs as much as the arithmetic, so a big result lives in a buffer that the pool also
+remembers. A buffer is free again when only the pool refers to it: NumPy keeps a reference to it from every array and
+view that shares its memory, so no live array can ever be handed out twice.
 """
 
 import sys
