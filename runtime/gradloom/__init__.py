@@ -1,14 +1,14 @@
 """gradloom: plain NumPy functions in, native gradients out.
 
-What every first call needs is imported here, so that `import gradloom` pays for it once and the first call does not; LLVM is
-loaded by the first compilation, everything else when it is first used.
+What every first call needs is imported here, so that `import gradloom` pays for it once and the first call does not;
+LLVM is loaded by the first compilation, everything else when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any
 
 import gradloom.exec.executable
 import gradloom.program
-import gradloom.transforms
+import gradloom.transforms  # noqa: F401  (imported for its cost alone, as the two above)
 
 __version__ = "0.1.0"
 
