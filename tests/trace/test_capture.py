@@ -111,7 +111,7 @@ def test_leaked_tracers_are_refused() -> None:
     leaked: list[Any] = []
     trace(lambda x: leaked.append(np.sin(x)) or x, SMALL)
     with pytest.raises(TracerError, match="after its function had been traced"):
-        leaked[0] + 1
+        np.sin(leaked[0])
     with pytest.raises(TracerError, match="outside of the function that it belongs to"):
         trace(lambda x: x + leaked[0], SMALL)
 
@@ -148,7 +148,7 @@ def test_an_error_leaves_no_trace_open() -> None:
     assert state.trace is None
 
 
-# --- places -----------------------------------------------------------------------------------------------------------------
+# --- places ---
 
 
 def located(x: Any, y: Any) -> Any:
@@ -221,7 +221,7 @@ CASES: list[tuple[Any, Any, str]] = [
     (lambda x: x + np.ones(3, np.longdouble), DTypeError, "float128"),
     (lambda x: x + np.ones(3, complex), DTypeError, "complex numbers are not supported"),
     (lambda x: x + np.array(["2020-01-01"] * 3, "M8[D]"), DTypeError, "datetime64"),
-    (lambda x: x + np.ma.masked_array(SMALL, [0, 1, 0]), UnsupportedError, "lose its mask"),
+    (lambda x: x + np.ma.masked_array(SMALL, SMALL > 2), UnsupportedError, "lose its mask"),
     (lambda x: x * np.rec.array(SMALL), UnsupportedError, "recarray would lose"),
     (lambda x: x.astype(complex), DTypeError, "complex"),
     (lambda x: np.sort(x), UnsupportedError, "gradloom cannot trace numpy.sort"),
@@ -253,7 +253,9 @@ def test_tracers_hash_by_identity_and_print() -> None:
 
 def test_lift_of_everything() -> None:
     def function(ts: Any) -> Any:
-        values = [lift(each) for each in (1, 2.0, True, SMALL, [1, 2], [[ts[0], 1], [2, 3]], np.int8(3), (ts[0], ts[0]))]
+        values = [
+            lift(each) for each in (1, 2.0, True, SMALL, [1, 2], [[ts[0], 1], [2, 3]], np.int8(3), (ts[0], ts[0]))
+        ]
         found.extend(str(value.type) for value in values)
         return values
 

@@ -136,8 +136,8 @@ def test_special_functions_of_scipy() -> None:
 
 SCALAR_MATH = [
     name
-    for name in "sin cos tan asin acos atan sinh cosh tanh asinh atanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt fabs "
-    "degrees radians erf erfc floor ceil trunc modf isnan isinf isfinite".split()
+    for name in "sin cos tan asin acos atan sinh cosh tanh asinh atanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt "
+    "fabs degrees radians erf erfc floor ceil trunc modf isnan isinf isfinite".split()
     if hasattr(math, name)
 ]
 
@@ -151,7 +151,11 @@ def test_math(name: str) -> None:
 
 def test_math_of_several_arguments() -> None:
     x, y = np.float64(0.7), np.float64(2.5)
-    check(lambda x, y: (math.atan2(x, y), math.pow(x, y), math.hypot(x, y, 1.0), math.copysign(x, -1.0), math.fmod(y, x)), x, y)
+    check(
+        lambda x, y: (math.atan2(x, y), math.pow(x, y), math.hypot(x, y, 1.0), math.copysign(x, -1.0), math.fmod(y, x)),
+        x,
+        y,
+    )
     check(lambda x, y: (math.log(x, y), math.log(y, 10), math.log(2, x), math.ldexp(x, 3)), x, y)
     check(lambda x, y: (math.fsum([x, y, 1.0]), math.prod([x, y, 2.0]), math.dist([x, y], [0.0, 1.0])), x, y)
     check(lambda x, y: (math.isclose(x, y), math.isclose(x, x)), x, y)

@@ -107,7 +107,9 @@ def test_random_basic_keys(data: st.DataObject) -> None:
 @given(st.data())
 def test_random_integer_arrays(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=4))
-    key = list(data.draw(hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3))))
+    key: list[Any] = list(
+        data.draw(hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3)))
+    )
     for axis in range(len(key)):
         if data.draw(st.booleans()):
             key[axis] = data.draw(st.sampled_from([slice(None), slice(None, None, -1), slice(0, 1)]))

@@ -156,13 +156,14 @@ def test_other_norms() -> None:
 
 
 def test_wrong_axes() -> None:
+    wrong: Any = 1.5
     x = np.zeros((2, 3))
     with pytest.raises(ShapeError, match="axis 2 is out of bounds for array of dimension 2"):
         run(lambda x: np.sum(x, axis=2), x)
     with pytest.raises(ShapeError, match="duplicate value in 'axis'"):
         run(lambda x: np.sum(x, axis=(0, 0)), x)
     with pytest.raises(DTypeError, match="an axis should be an integer"):
-        run(lambda x: np.sum(x, axis=1.5), x)
+        run(lambda x: np.sum(x, axis=wrong), x)
 
 
 def test_derivatives_at_kinks() -> None:

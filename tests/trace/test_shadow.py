@@ -170,8 +170,23 @@ def test_functions_of_others_are_not_cloned() -> None:
 
 def test_outside_of_a_trace_everything_is_real() -> None:
     def function() -> Any:
-        made = [np.zeros(2), np.array([1.0]), np.full(2, 3.0), np.arange(3), np.r_[1.0, 2.0], np.c_[[1.0]], np.ones_like([1.0])]
-        return made, math.sin(1.0), max(1, 2), np.asarray([1]), isinstance(made[0], np.ndarray), np.vectorize(lambda t: t + 1)([1, 2])
+        made = [
+            np.zeros(2),
+            np.array([1.0]),
+            np.full(2, 3.0),
+            np.arange(3),
+            np.r_[1.0, 2.0],
+            np.c_[[1.0]],
+            np.ones_like([1.0]),
+        ]
+        return (
+            made,
+            math.sin(1.0),
+            max(1, 2),
+            np.asarray([1]),
+            isinstance(made[0], np.ndarray),
+            np.vectorize(lambda t: t + 1)([1, 2]),
+        )
 
     made, sine, largest, *rest = shadow_function(function)()
     assert all(type(array) is np.ndarray for array in made)
@@ -186,7 +201,9 @@ def test_concrete_work_inside_a_trace_is_numpys() -> None:
         a = np.zeros((2, 3))
         a[0] = 1
         seen.extend([float(a.sum()), int(a[0, 0]), bool(a.any()), a.tolist(), list(a[0]), len(a), a.T.shape])
-        seen.extend([np.sort(a, axis=None)[-1], f"{a[0, 0]:.1f}", max(a[0]), a.mean(), np.unique(a).tolist(), repr(a[1])])
+        seen.extend(
+            [np.sort(a, axis=None)[-1], f"{a[0, 0]:.1f}", max(a[0]), a.mean(), np.unique(a).tolist(), repr(a[1])]
+        )
         seen.append([v for v in range(int(a[0].sum()))])
         seen.append(isinstance(a, np.ndarray) and not isinstance(a, list))
         return x * a[0, 0] + np.linalg.inv(np.eye(2) * 2)[0, 0]

@@ -149,7 +149,9 @@ def test_attributes() -> None:
 
     def function(x: Any) -> Any:
         found.extend([x.shape, x.ndim, x.size, x.dtype, x.itemsize, x.nbytes, len(x)])
-        found.extend([np.shape(x), np.ndim(x), np.size(x), np.size(x, 1), np.result_type(x, np.int8), np.iscomplexobj(x)])
+        found.extend(
+            [np.shape(x), np.ndim(x), np.size(x), np.size(x, 1), np.result_type(x, np.int8), np.iscomplexobj(x)]
+        )
         found.extend([np.isscalar(x[0, 0]), isinstance(x, np.ndarray), np.can_cast(x.dtype, float)])
         return x
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gradloomc.ad.transform import vjp_of
-from gradloomc.interp.interpreter import interpret
 from gradloom.trace.capture import lift, trace_flat
 from gradloom.trace.tracer import Tracer
+from gradloomc.ad.transform import vjp_of
+from gradloomc.interp.interpreter import interpret
 from gradloomc.ir.errors import DTypeError, ShapeError, TracerError, UnsupportedError
 from gradloomc.ir.inline import inline_function
 from gradloomc.ir.types import f64, tensor
@@ -299,7 +299,9 @@ def test_writing_into_an_argument_is_refused() -> None:
         return x
 
     for function in (assign, augment, through_a_view):
-        with pytest.raises(UnsupportedError, match=r"'a0' is an argument.*(\n.*)*help: write into a copy: a0 = a0.copy\(\)"):
+        with pytest.raises(
+            UnsupportedError, match=r"'a0' is an argument.*(\n.*)*help: write into a copy: a0 = a0.copy\(\)"
+        ):
             run(function, X)
 
     def of_a_number(x: Any) -> Any:
@@ -343,7 +345,7 @@ def test_arrays_of_the_outside_are_refused() -> None:
         outside[:] = x
 
     for function in (item, everything):
-        with pytest.raises(TracerError, match="write into a copy|do not see|does not see"):
+        with pytest.raises(TracerError, match=r"write into a copy|does not see"):
             run(function, X)
     np.testing.assert_array_equal(outside, 0)
 
@@ -370,7 +372,9 @@ def test_gradient_through_writes() -> None:
     step = 1e-6
     for k in range(4):
         delta = step * np.eye(4)[k]
-        np.testing.assert_allclose(gradient[k], (function(X + delta) - function(X - delta)) / (2 * step), rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(
+            gradient[k], (function(X + delta) - function(X - delta)) / (2 * step), rtol=1e-7, atol=1e-7
+        )
 
 
 def test_a_loop_that_fills_an_array_is_joined_once() -> None:
@@ -412,9 +416,9 @@ def test_an_inner_trace_reads_what_is_not_joined_yet() -> None:
         view = u[1:]
         for i in range(4):
             u[i] = x[i] ** 2
-        inner = trace_flat(lambda ts: [np.sum(u) * ts[0] + np.sum(view) * u[2]], [tensor((), f64)], ["t"], "inner")
+        inner = trace_flat(lambda ts: [ts[0] * np.sum(u) + np.sum(view) * u[2]], [tensor((), f64)], ["t"], "inner")
         assert not inner.closed
-        value = Tracer(inline_function(inner.function, [lift(x[0])])[0])
+        value: Any = Tracer(inline_function(inner.function, [lift(x[0])])[0])
         return value + np.sum(u) + view[0]
 
     squares = X**2
@@ -438,7 +442,9 @@ def programs(draw: Any) -> list[Any]:
     """Random sequences of views and writes on two arrays of shape (3, 4)."""
     steps = []
     for _ in range(draw(st.integers(1, 7))):
-        kind = draw(st.sampled_from(["view", "transpose", "assign", "augment", "number", "swap", "row", "element", "total"]))
+        kind = draw(
+            st.sampled_from(["view", "transpose", "assign", "augment", "number", "swap", "row", "element", "total"])
+        )
         key = draw(hnp.basic_indices((3, 4), max_dims=2))
         steps.append((kind, key, draw(st.integers(0, 5)), draw(st.integers(0, 5))))
     return steps

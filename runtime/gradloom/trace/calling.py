@@ -1,6 +1,6 @@
-"""How operators, methods, ufuncs and functions of NumPy reach tracers; computing with concrete ones alone is left to NumPy.
+"""How operators, methods, ufuncs and functions of NumPy reach tracers.
 
-Importing this module gives `Tracer` its operators and NumPy's two protocols.
+Computing with concrete ones alone is left to NumPy. Importing this module gives `Tracer` its operators and NumPy's two protocols.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from gradloomc.ir.errors import TracerError, UnsupportedError
 
 _WEAK_DTYPES = (np.dtype(np.float64), np.dtype(np.int64))
 
-# --- methods -----------------------------------------------------------------------------------------------------------------
+# --- methods ---
 
 
 def _method(name: str, function: Any) -> Any:
@@ -34,13 +34,13 @@ def _method(name: str, function: Any) -> Any:
 
 
 for _name in (
-    "all any argmax argmin argsort cumprod cumsum diagonal dot max mean min nonzero prod ptp ravel repeat round searchsorted "
-    "squeeze std sum swapaxes take trace var"
+    "all any argmax argmin argsort cumprod cumsum diagonal dot max mean min nonzero prod ptp ravel repeat round "
+    "searchsorted squeeze std sum swapaxes take trace var"
 ).split():
     setattr(Tracer, _name, _method(_name, getattr(np, _name)))
 
 
-# --- operators ---------------------------------------------------------------------------------------------------------------
+# --- operators ---
 
 
 def _foreign(other: Any) -> bool:
@@ -156,7 +156,7 @@ def _round(self: Tracer, ndigits: int | None = None) -> Any:
 Tracer.__round__ = _round  # type: ignore[attr-defined]
 
 
-# --- calling ---------------------------------------------------------------------------------------------------------------------
+# --- calling ---
 
 
 def apply(ufunc: Any, operands: Sequence[Any], dtype: Any = None) -> Any:
@@ -272,7 +272,7 @@ UFUNC_METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
-# --- NumPy's protocols ---------------------------------------------------------------------------------------------------------
+# --- NumPy's protocols ---
 
 
 def _generalized(ufunc: Any, inputs: Any, **kwargs: Any) -> Any:
@@ -293,6 +293,7 @@ def _array_ufunc(self: Tracer, ufunc: Any, method: str, *inputs: Any, **kwargs: 
     if method == "__call__" and not kwargs:
         return apply(ufunc, inputs)
     return UFUNC_METHODS[method](ufunc, *inputs, **kwargs)
+
 
 def _array_function(self: Tracer, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy calls this for a function with a tracer among its arguments (NEP 18)."""

@@ -1,12 +1,10 @@
-"""Tracing a call: from a Python function and the types of its arrays to a func.func on the nd level. Start reading at `trace_flat`."""
+"""Tracing a call: from a Python function and its arrays' types to a func.func of nd ops. Start at `trace_flat`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradloom.trace import creation as creation
-from gradloom.trace import scans as scans
-from gradloom.trace import ufunc_methods as ufunc_methods
+from gradloom.trace import creation, einsum, numerics, scans, ufunc_methods  # noqa: F401  (fill the table of functions)
 from gradloom.trace.context import Array, tracing
 from gradloom.trace.memory import lift as lift
 from gradloom.trace.tracer import Tracer
@@ -22,8 +20,8 @@ class Traced:
 
     Attributes:
         function: `(arrays of the arguments..., captured arrays...) -> (the leaves of the result...)`.
-        captured: concrete arrays that the function used and that are too large for constants, in the order of the hidden
-            trailing arguments; they are passed by reference, so later changes of their elements count.
+        captured: concrete arrays that the function used and that are too large for constants, in the order of the
+            hidden trailing arguments; they are passed by reference, so later changes of their elements count.
         closed: it uses no value of a function around it, so that it can be kept for other calls.
     """
 

@@ -1,4 +1,5 @@
-"""The function that is being traced: where its ops go, which arrays it takes besides its arguments, where the user's code stands.
+"""The function that is being traced: where its ops go, which arrays it takes besides its arguments, where the user's
+code stands.
 
 Owns the stack of open traces (one per thread) and the errors that name the user's line. Knows no NumPy function and no
 tracer.
@@ -113,7 +114,7 @@ class Trace:
         return [array for array, _, _ in self._arrays.values()]
 
     def check_captured(self) -> None:
-        """Raise if a captured array was written while the function was traced: all its uses would see the last state."""
+        """Raise if a captured array was written during the trace: its uses would all see the last state."""
         for array, _, before in self._arrays.values():
             if _fingerprint(array) != before:
                 raise UnsupportedError(
@@ -182,7 +183,7 @@ def tracing(block: Block) -> Iterator[Trace]:
         trace.open = False
 
 
-# --- constants -----------------------------------------------------------------------------------------------------------
+# --- constants --------------------------------------------------------------------------------------------------------
 
 
 def element_of(dtype: Any) -> ScalarType:

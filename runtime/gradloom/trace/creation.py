@@ -1,7 +1,7 @@
 """What NumPy's array constructors return while a function is traced: arrays that traced numbers can be written into.
 
-These constructors do not dispatch on their arguments, so the shadow module (shadow.py) calls the functions here in their place.
-Outside of a trace they return what NumPy returns.
+These constructors do not dispatch on their arguments, so the shadow module (shadow.py) calls the functions here in
+their place. Outside of a trace they return what NumPy returns.
 """
 
 import math
@@ -16,8 +16,9 @@ from gradloom.trace.context import element_of, fail, mark, state
 from gradloom.trace.functions import buffer, full
 from gradloom.trace.memory import is_traced, lift, unwrap
 from gradloom.trace.promote import convert
-from gradloom.trace.shaping import atleast_1d, concatenate, expand_dims, tracer_of
+from gradloom.trace.shaping import concatenate
 from gradloom.trace.tracer import Tracer
+from gradloom.trace.views import atleast_1d, expand_dims, tracer_of
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.errors import ShapeError, TracerError, UnsupportedError
@@ -94,7 +95,16 @@ def _array(x: Any, dtype: Any, copy: bool, ndmin: int) -> Any:
 
 
 @shadows(np.array)
-def array(object: Any, dtype: Any = None, *, copy: Any = True, order: str = "K", subok: bool = False, ndmin: int = 0, **options: Any) -> Any:
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: Any = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    **options: Any,
+) -> Any:
     """As numpy.array of (nested sequences of) traced and concrete arrays and numbers."""
     if state.trace is None:
         return np.array(object, dtype, copy=copy, order=order, subok=subok, ndmin=ndmin, **options)  # type: ignore[call-overload]
@@ -184,7 +194,7 @@ class _Grid:
 GRIDS = {id(np.r_): _Grid(False), id(np.c_): _Grid(True)}
 
 
-# --- the math module -----------------------------------------------------------------------------------------------------------------------
+# --- the math module --------------------------------------------------------------------------------------------------
 
 
 def _weak(result: Any) -> Any:
@@ -202,7 +212,8 @@ def _scalar(x: Any, name: str) -> Any:
     if x.size != 1:
         fail(
             ShapeError,
-            f"only 0-dimensional arrays can be converted to Python scalars: math.{name} got an array of shape {x.shape}",
+            "only 0-dimensional arrays can be converted to Python scalars: "
+            f"math.{name} got an array of shape {x.shape}",
             f"use np.{name}",
         )
     return Tracer(convert(nd.reshape(x.value, shape=()), ir_types.f64), weak=True)
@@ -228,8 +239,8 @@ def _ufunc(ufunc: Any) -> Callable[..., Any]:
 
 
 for _name in (
-    "sin cos tan sinh cosh tanh exp exp2 expm1 log2 log10 log1p sqrt cbrt fabs hypot fmod copysign degrees radians isnan isinf "
-    "isfinite nextafter"
+    "sin cos tan sinh cosh tanh exp exp2 expm1 log2 log10 log1p sqrt cbrt fabs hypot fmod copysign degrees radians "
+    "isnan isinf isfinite nextafter"
 ).split():
     _math(_name, _ufunc(getattr(np, _name)))
 for _name, _other in {
@@ -318,4 +329,3 @@ def _distance(p: Any, q: Any) -> Any:
 _sequence_math("fsum", _total)
 _sequence_math("prod", _product)
 _sequence_math("dist", _distance)
-

@@ -1,4 +1,7 @@
-"""NumPy's other functions on tracers: choosing, limiting, rounding, differences, polynomials, interpolation, picking, writing."""
+"""NumPy's functions that work element by element without being ufuncs: choosing, limiting, rounding, comparing.
+
+Also what asks for shapes and dtypes, and arrays like another one.
+"""
 
 import math
 import operator
@@ -9,7 +12,6 @@ import numpy as np
 
 from gradloom.trace.calling import apply
 from gradloom.trace.context import element_of, fail, state
-from gradloom.trace.indexing import parse
 from gradloom.trace.memory import is_traced, lift, unwrap
 from gradloom.trace.promote import (
     Operand,
@@ -28,12 +30,10 @@ from gradloom.trace.promote import (
 )
 from gradloom.trace.reductions import all as all_of
 from gradloom.trace.reductions import deliver, finish
-from gradloom.trace.reductions import sum as sum_of
-from gradloom.trace.shaping import part_of, ravel, reshaped, tracer_of
 from gradloom.trace.tracer import Tracer, implements
+from gradloom.trace.views import tracer_of
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
-from gradloomc.ir.core import Value
 from gradloomc.ir.errors import DTypeError, ShapeError, UnsupportedError
 from gradloomc.ir.types import ScalarType, tensor
 
@@ -52,7 +52,7 @@ def operands(*arrays: Any) -> tuple[list[Operand], ScalarType]:
     return values, common_element(keys)
 
 
-# --- choosing -----------------------------------------------------------------------------------------------------------------------
+# --- choosing ---------------------------------------------------------------------------------------------------------
 
 
 @implements(np.where)
@@ -167,11 +167,17 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     infinite = nd.isinf(value)
     result = nd.select(nd.logical_and(infinite, nd.gt(value, 0.0)), high, value)
     result = nd.select(nd.logical_and(infinite, nd.lt(value, 0.0)), low, result)
-    result = Tracer(nd.select(nd.isnan(value), bring(nan if nan.__class__ in (int, float) else lift(nan), value.type.element, value.type.shape), result))
+    result = Tracer(
+        nd.select(
+            nd.isnan(value),
+            bring(nan if nan.__class__ in (int, float) else lift(nan), value.type.element, value.type.shape),
+            result,
+        )
+    )
     return result if copy else tracer_of(x)._assign(result)
 
 
-# --- rounding, comparing ----------------------------------------------------------------------------------------------------------------
+# --- rounding, comparing ----------------------------------------------------------------------------------------------
 
 
 @implements(np.round, np.around)
@@ -204,7 +210,7 @@ def fix(x: Any, out: Any = None) -> Any:
 @implements(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1.0e-5, atol: Any = 1.0e-8, equal_nan: bool = False) -> Any:
     """As numpy.isclose."""
-    x, y = (each if each.__class__ is Tracer else Tracer(lift(each)) for each in (a, b))
+    x, y = tracer_of(a), tracer_of(b)
     if y.dtype.kind in "iub":
         y = y.astype(np.float64)
     near = abs(x - y) <= atol + rtol * abs(y)
@@ -244,7 +250,7 @@ def sinc(x: Any) -> Tracer:
     return Tracer(nd.select(zero, series, nd.div(nd.sin(safe), safe)))
 
 
-# --- parts and kinds ---------------------------------------------------------------------------------------------------------------------
+# --- parts and kinds --------------------------------------------------------------------------------------------------
 
 
 @implements(np.real, np.conj)
@@ -350,12 +356,18 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Tracer:
     return tracer_of(a).copy()
 
 
-# --- arrays like another ------------------------------------------------------------------------------------------------------------------
+# --- arrays like another ----------------------------------------------------------------------------------------------
 
 
 def _like(make: Callable[..., Any]) -> Callable[..., Any]:
     def like(
-        prototype: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+        prototype: Any,
+        dtype: Any = None,
+        order: str = "K",
+        subok: bool = True,
+        shape: Any = None,
+        *,
+        device: Any = None,
     ) -> Any:
         x = tracer_of(prototype)
         array = make(x.shape if shape is None else shape, x.dtype if dtype is None else dtype)
@@ -392,320 +404,15 @@ def full(shape: Any, fill: Any, dtype: Any) -> Any:
 
 @implements(np.full_like, always=True)
 def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
 ) -> Any:
     """As numpy.full_like."""
     x = tracer_of(a)
     return full(x.shape if shape is None else shape, fill_value, x.dtype if dtype is None else dtype)
-
-
-# --- differences, sums along an axis ---------------------------------------------------------------------------------------------------------
-
-
-@implements(np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Tracer:  # type: ignore[attr-defined]
-    """As numpy.diff."""
-    x = lift(a)
-    if not x.type.rank:
-        fail(ShapeError, "diff requires input that is at least one dimensional")
-    if n < 0:
-        fail(ShapeError, f"order must be non-negative but got {n}")
-    axis = normalize_axis(axis, x.type.rank)
-    parts = []
-    for extra in (prepend, None, append):
-        if extra is None:
-            parts.append(x)
-        elif extra is not np._NoValue:  # type: ignore[attr-defined]
-            value = lift(extra)
-            if not value.type.rank:
-                value = stretch(value, tuple(1 if k == axis else e for k, e in enumerate(x.type.shape)))
-            parts.append(value)
-    element = common_element([part.type.element for part in parts])
-    x = nd.concatenate(*[convert(part, element) for part in parts], axis=axis)
-    for _ in range(n):
-        extent = x.type.shape[axis]
-        upper, lower = part_of(x, axis, min(1, extent), extent), part_of(x, axis, 0, max(extent - 1, 0))
-        x = nd.ne(upper, lower) if element.kind == "b" else nd.sub(upper, lower)
-    return Tracer(x)
-
-
-@implements(np.ediff1d)
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Tracer:
-    """As numpy.ediff1d."""
-    parts = [each for each in (to_begin, diff(ravel(ary)), to_end) if each is not None]
-    values = [nd.reshape(v, shape=(v.type.size,)) for v in map(lift, parts)]
-    return Tracer(nd.concatenate(*[convert(v, lift(ary).type.element) for v in values], axis=0))
-
-
-@implements(np.trapezoid)
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    """As numpy.trapezoid."""
-    value = lift(y)
-    axis = normalize_axis(axis, value.type.rank)
-    if x is None:
-        width: Any = dx
-    else:
-        width = diff(x, axis=-1) if np.ndim(x) == 1 else diff(x, axis=axis)
-        if np.ndim(x) == 1:
-            width = reshaped(width, tuple(width.size if k == axis else 1 for k in range(value.type.rank)))
-    extent = value.type.shape[axis]
-    pair = Tracer(part_of(value, axis, min(1, extent), extent)) + Tracer(part_of(value, axis, 0, max(extent - 1, 0)))
-    return sum_of(width * pair / 2.0, axis)
-
-
-@implements(np.gradient)
-def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """As numpy.gradient, for uniform spacing and edge_order 1."""
-    value = lift(f)
-    value = convert(value, as_float(value.type.element))
-    rank = value.type.rank
-    axes = tuple(range(rank)) if axis is None else tuple(normalize_axis(k, rank) for k in (axis if isinstance(axis, (tuple, list)) else (axis,)))
-    steps = list(varargs) or [1.0]
-    if len(steps) == 1:
-        steps *= len(axes)
-    if len(steps) != len(axes) or edge_order != 1 or any(np.ndim(step) for step in steps):
-        fail(UnsupportedError, "gradloom traces np.gradient with one number per axis as spacing and edge_order=1")
-    results = []
-    for along, step in zip(axes, steps, strict=True):
-        extent = value.type.shape[along]
-        if extent < 2:
-            fail(ShapeError, "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required.")
-        inner = Tracer(nd.sub(part_of(value, along, 2, extent), part_of(value, along, 0, extent - 2))) / (2.0 * step)
-        first = Tracer(nd.sub(part_of(value, along, 1, 2), part_of(value, along, 0, 1))) / step
-        last = Tracer(nd.sub(part_of(value, along, extent - 1, extent), part_of(value, along, extent - 2, extent - 1))) / step
-        results.append(Tracer(nd.concatenate(*[lift(part) for part in (first, inner, last)], axis=along)))
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-@implements(np.polyval)
-def polyval(p: Any, x: Any) -> Any:
-    """As numpy.polyval: Horner's scheme."""
-    coefficients = tracer_of(p)
-    x = tracer_of(x)
-    result: Any = apply(np.multiply, (x, 0))
-    for k in range(coefficients.shape[0]):
-        result = result * x + coefficients[k]
-    return result
-
-
-@implements(np.interp)
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Tracer:
-    """As numpy.interp; the derivative at a node is that of the interval to its right."""
-    if period is not None:
-        fail(UnsupportedError, "gradloom does not support period= of np.interp", "reduce x with np.mod first")
-    x, nodes, values = (convert(lift(each), ir_types.f64) for each in (x, xp, fp))
-    if nodes.type.rank != 1 or nodes.type.shape != values.type.shape:
-        fail(ShapeError, "fp and xp are not of the same length.")
-    count = nodes.type.size
-    if not count:
-        fail(ShapeError, "array of sample points is empty")
-    flat = nd.reshape(x, shape=(x.type.size,))
-    below = (part_of(values, 0, 0, 1) if left is None else nd.reshape(bring(left if left.__class__ in (int, float) else lift(left), ir_types.f64), shape=(1,)))
-    above = (part_of(values, 0, count - 1, count) if right is None else nd.reshape(bring(right if right.__class__ in (int, float) else lift(right), ir_types.f64), shape=(1,)))
-    table = (flat.type.size, count)
-    passed = nd.le(nd.broadcast(nodes, shape=table, dims=(1,)), nd.broadcast(flat, shape=table, dims=(0,)))
-    position = nd.sub(nd.reduce_sum(convert(passed, ir_types.i64), axes=(1,)), nd.splat(1, tensor(flat.type.shape, ir_types.i64)))
-    last = nd.splat(max(count - 2, 0), position.type)
-    start = nd.minimum(nd.maximum(position, nd.zeros_like(position)), last)
-    x0, y0 = nd.gather(nodes, start), nd.gather(values, start)
-    if count > 1:
-        stop = nd.add(start, nd.splat(1, start.type))
-        slope = nd.div(nd.sub(nd.gather(values, stop), y0), nd.sub(nd.gather(nodes, stop), x0))
-        result = nd.add(nd.mul(slope, nd.sub(flat, x0)), y0)
-    else:
-        result = y0
-    edges = [nd.broadcast(each, shape=flat.type.shape, dims=(0,)) for each in (part_of(nodes, 0, 0, 1), part_of(nodes, 0, count - 1, count), below, above, part_of(values, 0, count - 1, count))]
-    result = nd.select(nd.eq(flat, edges[1]), edges[4], result)
-    result = nd.select(nd.lt(flat, edges[0]), edges[2], nd.select(nd.gt(flat, edges[1]), edges[3], result))
-    result = nd.select(nd.isnan(flat), flat, result)
-    return Tracer(nd.reshape(result, shape=x.type.shape))
-
-
-@implements(np.linspace)
-def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, *, device: Any = None
-) -> Any:
-    """As numpy.linspace with traced ends."""
-    num = operator.index(num)
-    element = as_float(operands(start, stop)[1]).dtype
-    first, last = tracer_of(start).astype(element), tracer_of(stop).astype(element)
-    divisions = num - 1 if endpoint else num
-    span = last - first
-    step = span / divisions if divisions > 0 else span * np.nan
-    grid = np.arange(num, dtype=element).reshape((num,) + (1,) * span.ndim)
-    result = first + grid * step if divisions > 0 else first + grid * span
-    if endpoint and num > 1:  # the end is exact
-        value = lift(result)
-        end = nd.reshape(stretch(last.value, value.type.shape[1:]), shape=(1, *value.type.shape[1:]))
-        result = Tracer(nd.concatenate(part_of(value, 0, 0, num - 1), end, axis=0))
-    if axis != 0:
-        from_first = [k for k in range(1, result.ndim)]
-        from_first.insert(normalize_axis(axis, result.ndim), 0)
-        result = result.transpose(from_first)
-    if dtype is not None:
-        result = result.astype(dtype)
-    return (result, step) if retstep else result
-
-
-@implements(np.cov)
-def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, fweights: Any = None, aweights: Any = None, *, dtype: Any = None) -> Any:
-    """As numpy.cov without weights."""
-    if fweights is not None or aweights is not None or y is not None:
-        fail(UnsupportedError, "gradloom traces np.cov of one array without weights")
-    x = tracer_of(m)
-    x = x.astype(np.result_type(x.dtype, np.float64) if dtype is None else dtype)
-    x = reshaped(x, (1, *x.shape)) if x.ndim == 1 else (x if rowvar else x.T)
-    if x.ndim != 2:
-        fail(ShapeError, "m has more than 2 dimensions")
-    count = x.shape[1] - ((0 if bias else 1) if ddof is None else ddof)
-    centered = x - x.mean(axis=1, keepdims=True)
-    result = centered @ centered.T / max(count, 0)
-    return reshaped(result, ()) if result.size == 1 else result
-
-
-# --- picking ---------------------------------------------------------------------------------------------------------------------------------
-
-
-def _index_operand(indices: Any) -> Any:
-    if indices.__class__ is Tracer:
-        return indices.value if indices.concrete is None else indices.concrete
-    return lift(indices) if is_traced(indices) else np.asarray(unwrap(indices))
-
-
-@implements(np.take)
-def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
-    """As numpy.take."""
-    x = lift(a)
-    if axis is None:
-        x, axis = nd.reshape(x, shape=(x.type.size,)), 0
-    axis = normalize_axis(axis, x.type.rank)
-    index = _index_operand(indices)
-    extent = x.type.shape[axis]
-    if mode in ("clip", "wrap"):
-        if index.__class__ is Value:
-            index = convert(index, ir_types.i64)
-            if mode == "clip":
-                index = nd.clip(index, nd.zeros_like(index), nd.splat(extent - 1, index.type))
-            else:
-                index = nd.remainder(index, nd.splat(extent, index.type))
-        else:
-            index = np.clip(index, 0, extent - 1) if mode == "clip" else index % extent
-    return finish(parse(x.type.shape, (slice(None),) * axis + (index,)).read(x), out)
-
-
-@implements(np.take_along_axis)
-def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tracer:
-    """As numpy.take_along_axis."""
-    x = lift(arr)
-    index = _index_operand(indices)
-    if axis is None:
-        x, axis = nd.reshape(x, shape=(x.type.size,)), 0
-    axis = normalize_axis(axis, x.type.rank)
-    have = index.type.shape if index.__class__ is Value else index.shape
-    if len(have) != x.type.rank:
-        fail(ShapeError, "`indices` and `arr` must have the same number of dimensions")
-    key = []
-    for k, extent in enumerate(x.type.shape):
-        if k == axis:
-            key.append(index)
-        else:
-            key.append(np.arange(extent).reshape([-1 if j == k else 1 for j in range(x.type.rank)]))
-    return Tracer(parse(x.type.shape, tuple(key)).read(x))
-
-
-@implements(np.compress)
-def compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
-    """As numpy.compress with a concrete condition."""
-    mask = unwrap(condition) if not is_traced(condition) else lift(condition)
-    x = lift(a)
-    if axis is None:
-        x, axis = nd.reshape(x, shape=(x.type.size,)), 0
-    axis = normalize_axis(axis, x.type.rank)
-    if mask.__class__ is Value:
-        parse(x.type.shape, (mask,))
-    rows = np.flatnonzero(mask)
-    return finish(parse(x.type.shape, (slice(None),) * axis + (rows,)).read(x), out)
-
-
-@implements(np.extract)
-def extract(condition: Any, arr: Any) -> Any:
-    """As numpy.extract with a concrete condition."""
-    return compress(ravel(condition) if condition.__class__ is Tracer else np.ravel(condition), ravel(arr))
-
-
-def _not_known(name: str) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        fail(
-            UnsupportedError,
-            f"the size of the result of np.{name} depends on the elements, which are not known while the function is "
-            "being traced",
-            "keep the shape, as in np.where(mask, x, 0), or compute it outside and pass it as an array",
-        )
-
-    return refuse
-
-
-for _function in (np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.trim_zeros, np.intersect1d, np.union1d, np.setdiff1d):
-    implements(_function)(_not_known(_function.__name__))
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------------------------------
-
-
-def writable(a: Any, name: str) -> Tracer:
-    if a.__class__ is not Tracer:
-        fail(
-            UnsupportedError,
-            f"np.{name} writes a traced array into an array made outside of the traced function",
-            "copy that array in the function first: a = np.array(a)",
-        )
-    return a
-
-
-@implements(np.copyto, always=True)
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
-    """As numpy.copyto."""
-    target = writable(dst, "copyto")
-    if where is True:
-        target._assign(src)
-    elif is_traced([src, where, target]):
-        target._write(globals()["where"](where, src, target))
-    else:
-        target._write(np.where(unwrap(where), unwrap(src), target.concrete))
-
-
-@implements(np.fill_diagonal, always=True)
-def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    """As numpy.fill_diagonal."""
-    target = writable(a, "fill_diagonal")
-    if target.ndim < 2:
-        fail(ShapeError, "array must be at least 2-d")
-    if wrap:
-        fail(UnsupportedError, "gradloom does not support wrap= of np.fill_diagonal")
-    rows = np.arange(min(target.shape))
-    target[(rows,) * target.ndim] = val
-
-
-@implements(np.put_along_axis, always=True)
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
-    """As numpy.put_along_axis with concrete indices."""
-    target = writable(arr, "put_along_axis")
-    index = unwrap(indices)
-    if axis is None:
-        fail(UnsupportedError, "gradloom does not support axis=None of np.put_along_axis")
-    axis = normalize_axis(axis, target.ndim)
-    key = tuple(
-        index if k == axis else np.arange(extent).reshape([-1 if j == k else 1 for j in range(target.ndim)])
-        for k, extent in enumerate(target.shape)
-    )
-    target[key] = values
-
-
-@implements(np.putmask, always=True)
-def putmask(a: Any, mask: Any, values: Any) -> None:
-    """As numpy.putmask for one value, or values of the shape of the array."""
-    target = writable(a, "putmask")
-    value = tracer_of(values)
-    if value.size != 1 and value.shape != target.shape:
-        fail(UnsupportedError, "gradloom traces np.putmask with one value or with values of the array's shape")
-    copyto(target, reshaped(value, ()) if value.size == 1 else value, where=mask)

@@ -1,7 +1,8 @@
 """NumPy indexing on IR values: what `x[key]` reads, and what `x[key] = v` leaves.
 
-A key is parsed once, for a shape, into a `Basic` step (integers, slices, new axes: a view) or an `Advanced` one (integer arrays:
-a copy). Both read from a value and write into one; writing makes a new value. Traced indices arrive here as values.
+A key is parsed once, for a shape, into a `Basic` step (integers, slices, new axes: a view) or an `Advanced` one
+(integer arrays: a copy). Both read from a value and write into one; writing makes a new value. Traced indices arrive
+here as values.
 """
 
 import math
@@ -219,9 +220,7 @@ def _last_writer(flat: Value, extent: int) -> Value:
     """Return for each row the position of the last index that names it, or -1."""
     count = flat.type.shape[0]
     shape = (extent, count)
-    names = nd.eq(
-        nd.broadcast(flat, shape=shape, dims=(1,)), nd.iota(shape=shape, axis=0, type=ir_types.i64)
-    )
+    names = nd.eq(nd.broadcast(flat, shape=shape, dims=(1,)), nd.iota(shape=shape, axis=0, type=ir_types.i64))
     position = nd.iota(shape=shape, axis=1, type=ir_types.i64)
     return nd.reduce_max(nd.select(names, position, nd.splat(-1, position.type)), axes=(1,))
 
@@ -266,7 +265,7 @@ def _flat_index(indices: Sequence[Any], extents: Sequence[int]) -> tuple[Any, Sh
     return total, shape
 
 
-# --- parsing -------------------------------------------------------------------------------------------------------------
+# --- parsing ----------------------------------------------------------------------------------------------------------
 
 
 def parse(shape: Shape, key: Any) -> Basic | Advanced:
@@ -376,7 +375,9 @@ def _concrete_slice(item: slice) -> slice:
 def _expand(items: list[Any], shape: Shape) -> tuple[list[Any], bool]:
     """Spell out the ellipsis and the axes left over, and masks as integer arrays; tell whether arrays take part."""
     rank = len(shape)
-    used = sum(item.array.ndim if item.__class__ is _Mask else item is not None for item in items if item is not Ellipsis)
+    used = sum(
+        item.array.ndim if item.__class__ is _Mask else item is not None for item in items if item is not Ellipsis
+    )
     dots = sum(item is Ellipsis for item in items)
     if dots > 1:
         fail(OutOfBoundsError, "an index can only have a single ellipsis ('...')")
@@ -400,7 +401,8 @@ def _expand(items: list[Any], shape: Shape) -> tuple[list[Any], bool]:
                     fail(
                         OutOfBoundsError,
                         "boolean index did not match indexed array along axis "
-                        f"{axis + k}; size of axis is {shape[axis + k]} but size of corresponding boolean axis is {extent}",
+                        f"{axis + k}; size of axis is {shape[axis + k]} "
+                        f"but size of corresponding boolean axis is {extent}",
                     )
             result += np.nonzero(mask)
             axis += mask.ndim

@@ -1,10 +1,10 @@
 """What a traced array holds, how views share it, and what a write leaves.
 
-`Memory` is the lower half of a tracer. It holds an IR value, or, for an array that the traced code made itself (`np.zeros(n)`),
-a concrete ndarray until a traced number is written into it. Writes are functionalised: the array that is written gets a new
-value, and its views, which keep their root and the steps that lead to them, read the new one. Elements written one by one are
-kept apart and joined when somebody reads the whole, so that a loop that fills an array costs one op per element and no more.
-Knows nothing of NumPy's functions.
+`Memory` is the lower half of a tracer. It holds an IR value, or, for an array that the traced code made itself
+(`np.zeros(n)`), a concrete ndarray until a traced number is written into it. Writes are functionalised: the array that
+is written gets a new value, and its views, which keep their root and the steps that lead to them, read the new one.
+Elements written one by one are kept apart and joined when somebody reads the whole, so that a loop that fills an array
+costs one op per element and no more. Knows nothing of NumPy's functions.
 """
 
 import math
@@ -48,7 +48,7 @@ class View:
 
 
 class Pending:
-    """Elements or rows of a root that have been written one by one: `parts[i, j]` replaces `x[i, j]`; all keys are as long."""
+    """Elements or rows of a root that were written one by one: `parts[i, j]` replaces `x[i, j]`."""
 
     __slots__ = ("parts", "trace", "width")
 
@@ -104,7 +104,7 @@ class Memory:
     __slots__ = ("__weakref__", "_contiguous", "_guard", "_trace", "_value", "_view", "_writes", "weak")
 
     def __init__(self, value: Any, weak: bool = False):
-        self._value = value  # a Value, or a concrete ndarray
+        self._value: Any = value  # a Value, or a concrete ndarray
         self._view: View | Pending | None = None
         self._trace = state.trace
         self._writes = 0
@@ -112,7 +112,30 @@ class Memory:
         self._guard: str | None = None  # a word on writing: 'argument', 'shared' (copy first), 'buffer' (a 0-d array)
         self.weak = weak
 
-    # --- reading -----------------------------------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of ndarray."""
+        value = self._value
+        return value.type.shape if value.__class__ is Value else value.shape
+
+    @property
+    def dtype(self) -> Any:
+        """As of ndarray."""
+        value = self._value
+        return value.type.element.dtype if value.__class__ is Value else value.dtype
+
+    @property
+    def ndim(self) -> int:
+        """As of ndarray."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """As of ndarray."""
+        value = self._value
+        return value.type.size if value.__class__ is Value else value.size
+
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     @property
     def value(self) -> Value:
@@ -182,7 +205,7 @@ class Memory:
         return result
 
     def _part(self, step: Basic) -> Any:
-        """Return what a root with pending elements holds at one place, written or not; None if the whole must be read."""
+        """Return what a root with pending elements holds at one place; None if the whole must be read."""
         root, row = self.root, row_of((*self.steps, step))
         pending = root._view
         if pending is None or row is None or len(row) != pending.width or pending.trace is not state.trace:
@@ -195,7 +218,7 @@ class Memory:
             return base[row]
         return Basic(base.type.shape, (*row, *[slice(None)] * (base.type.rank - len(row)))).read(base)
 
-    # --- writing -----------------------------------------------------------------------------------------------------------
+    # --- writing ------------------------------------------------------------------------------------------------------
 
     def _check_writable(self) -> Any:
         """Return the root of this array; raise if it cannot be written."""
@@ -340,15 +363,15 @@ def _fit(value: Value, shape: tuple[int, ...]) -> Value:
     if extra > 0 and all(extent == 1 for extent in have[:extra]):
         value = nd.reshape(value, shape=have[extra:])
         have = have[extra:]
-    fits = len(have) <= len(shape) and all(
-        a in (1, b) for a, b in zip(reversed(have), reversed(shape), strict=False)
-    )
+    fits = len(have) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(have), reversed(shape), strict=False))
     if not fits:
-        fail(ShapeError, f"could not broadcast input array from shape {show(value.type.shape)} into shape {show(shape)}")
+        fail(
+            ShapeError, f"could not broadcast input array from shape {show(value.type.shape)} into shape {show(shape)}"
+        )
     return stretch(value, shape)
 
 
-# --- concrete and traced ----------------------------------------------------------------------------------------------------
+# --- concrete and traced ----------------------------------------------------------------------------------------------
 
 
 def is_traced(x: Any) -> bool:
@@ -415,7 +438,7 @@ def _lift_sequence(items: Any) -> Value:
     """Stack nested sequences as np.array does."""
     if not is_traced(items):
         return constant_array(np.asarray(unwrap(items)))
-    rows = [each if each.__class__ in PYTHON_NUMBERS else lift(each) for each in items]
+    rows: list[Any] = [each if each.__class__ in PYTHON_NUMBERS else lift(each) for each in items]
     shapes = [row.type.shape if row.__class__ is Value else () for row in rows]
     if any(shape != shapes[0] for shape in shapes):
         fail(

@@ -1,7 +1,7 @@
 """NumPy's rules for dtypes and shapes, applied to IR values: promotion (NEP 50), conversion, broadcasting.
 
-Promotion is NumPy's own: a ufunc is asked for the dtypes of its loop once per combination, and the answer is kept. A Python
-number among the operands is *weak*: it has no dtype of its own and stands here as the number itself.
+Promotion is NumPy's own: a ufunc is asked for the dtypes of its loop once per combination, and the answer is kept. A
+Python number among the operands is *weak*: it has no dtype of its own and stands here as the number itself.
 """
 
 from collections.abc import Sequence

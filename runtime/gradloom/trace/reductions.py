@@ -1,4 +1,4 @@
-"""NumPy's reductions on tracers: sums, means, extrema, norms of spread, positions; and the ufunc methods built on them."""
+"""NumPy's reductions on tracers: sums, means, extrema, measures of spread, positions."""
 
 import math
 from typing import Any
@@ -101,7 +101,13 @@ def _accumulator_of(a: Any, dtype: Any) -> ScalarType:
 
 @implements(np.sum)
 def sum(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = MISSING, initial: Any = MISSING, where: Any = MISSING
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = MISSING,
+    initial: Any = MISSING,
+    where: Any = MISSING,
 ) -> Any:
     """As numpy.sum."""
     a = lift(a)
@@ -113,7 +119,13 @@ def sum(
 
 @implements(np.prod)
 def prod(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = MISSING, initial: Any = MISSING, where: Any = MISSING
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = MISSING,
+    initial: Any = MISSING,
+    where: Any = MISSING,
 ) -> Any:
     """As numpy.prod."""
     a = lift(a)
@@ -153,7 +165,8 @@ def _extremum(name: str, build: Any, combine: Any, largest: bool) -> Any:
         if where is not MISSING and where is not True and not given(initial):
             fail(
                 ShapeError,
-                f"reduction operation '{name}' does not have an identity, so to use a where mask one has to specify 'initial'",
+                f"reduction operation '{name}' does not have an identity, so to use a where mask "
+                "one has to specify 'initial'",
             )
         if 0 in [x.type.shape[k] for k in axes]:
             if not given(initial):
@@ -242,8 +255,16 @@ def _mean_shape(x: Value, axes: Axes) -> Axes:
 
 @implements(np.var)
 def var(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = MISSING,
-    *, where: Any = MISSING, mean: Any = MISSING, correction: Any = MISSING,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = MISSING,
+    *,
+    where: Any = MISSING,
+    mean: Any = MISSING,
+    correction: Any = MISSING,
 ) -> Any:
     """As numpy.var."""
     result, x, axes = _variance(a, axis, dtype, ddof, keepdims, where, mean, correction)
@@ -258,8 +279,16 @@ def guarded_sqrt(x: Value) -> Value:
 
 @implements(np.std)
 def std(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = MISSING,
-    *, where: Any = MISSING, mean: Any = MISSING, correction: Any = MISSING,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = MISSING,
+    *,
+    where: Any = MISSING,
+    mean: Any = MISSING,
+    correction: Any = MISSING,
 ) -> Any:
     """As numpy.std; the derivative where all elements are equal is 0."""
     result, x, axes = _variance(a, axis, dtype, ddof, keepdims, where, mean, correction)
@@ -324,7 +353,7 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     return sum(truth(lift(a)), axis, keepdims=keepdims)
 
 
-# --- nan-aware ---------------------------------------------------------------------------------------------------------------
+# --- nan-aware --------------------------------------------------------------------------------------------------------
 
 
 def _without_nan(a: Any, replacement: Any) -> tuple[Value, Any]:
@@ -337,7 +366,13 @@ def _without_nan(a: Any, replacement: Any) -> tuple[Value, Any]:
 
 @implements(np.nansum)
 def nansum(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = MISSING, initial: Any = MISSING, where: Any = MISSING
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = MISSING,
+    initial: Any = MISSING,
+    where: Any = MISSING,
 ) -> Any:
     """As numpy.nansum."""
     return sum(_without_nan(a, 0)[0], axis, dtype, out, keepdims, initial, where)
@@ -345,7 +380,13 @@ def nansum(
 
 @implements(np.nanprod)
 def nanprod(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = MISSING, initial: Any = MISSING, where: Any = MISSING
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = MISSING,
+    initial: Any = MISSING,
+    where: Any = MISSING,
 ) -> Any:
     """As numpy.nanprod."""
     return prod(_without_nan(a, 1)[0], axis, dtype, out, keepdims, initial, where)
@@ -368,8 +409,16 @@ def nanmean(
 
 @implements(np.nanvar)
 def nanvar(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = MISSING,
-    *, where: Any = MISSING, mean: Any = MISSING, correction: Any = MISSING,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = MISSING,
+    *,
+    where: Any = MISSING,
+    mean: Any = MISSING,
+    correction: Any = MISSING,
 ) -> Any:
     """As numpy.nanvar."""
     x, known = _without_nan(a, 0)
@@ -378,8 +427,16 @@ def nanvar(
 
 @implements(np.nanstd)
 def nanstd(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = MISSING,
-    *, where: Any = MISSING, mean: Any = MISSING, correction: Any = MISSING,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = MISSING,
+    *,
+    where: Any = MISSING,
+    mean: Any = MISSING,
+    correction: Any = MISSING,
 ) -> Any:
     """As numpy.nanstd."""
     x, known = _without_nan(a, 0)
@@ -404,7 +461,7 @@ implements(np.nanmax)(_nan_extremum(max, True))
 implements(np.nanmin)(_nan_extremum(min, False))
 
 
-# --- norms --------------------------------------------------------------------------------------------------------------------
+# --- norms ------------------------------------------------------------------------------------------------------------
 
 
 @implements(np.linalg.norm)

@@ -9,8 +9,8 @@ from gradloom.trace.context import element_of, fail
 from gradloom.trace.memory import is_traced, lift, unwrap
 from gradloom.trace.promote import accumulator, convert, normalize_axis
 from gradloom.trace.reductions import finish, given
-from gradloom.trace.shaping import part_of
 from gradloom.trace.tracer import Tracer, implements, wrap
+from gradloom.trace.views import part_of
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import ShapeError, UnsupportedError
@@ -114,4 +114,3 @@ def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> A
     if x.type.element.kind == "f":
         x = nd.select(nd.isnan(x), nd.zeros_like(x), x)
     return cumsum(Tracer(x), axis, dtype, out)
-

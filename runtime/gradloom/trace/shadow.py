@@ -1,9 +1,10 @@
-"""Clones of user functions whose `np`, `math` and `scipy` are shadow modules, so that what does not dispatch is traced as well.
+"""Clones of user functions whose `np`, `math` and `scipy` are shadow modules, so that what does not dispatch is traced
+as well.
 
-`np.array([t, 1.0])`, `out = np.zeros(n); out[i] = t` and `math.sin(t)` never ask their arguments what they mean. A clone has the
-user's own code object (so lines and columns stay the user's) over globals that answer with shadows: for modules, for the
-functions in creation.py, and for helper functions of the user, which are cloned when they are first looked up. Nothing of the
-user's module is copied: its globals are read at each use. Start reading at `shadow_function`.
+`np.array([t, 1.0])`, `out = np.zeros(n); out[i] = t` and `math.sin(t)` never ask their arguments what they mean. A
+clone has the user's own code object (so lines and columns stay the user's) over globals that answer with shadows: for
+modules, for the functions in creation.py, and for helper functions of the user, which are cloned when they are first
+looked up. Nothing of the user's module is copied: its globals are read at each use. Start reading at `shadow_function`.
 """
 
 import abc
@@ -39,7 +40,7 @@ _STANDARD_FOLDERS = tuple(
 _SHADOWED_PACKAGES = ("numpy", "math", "scipy", "scipy.special")
 
 
-class ShadowArray(abc.ABC):
+class ShadowArray(abc.ABC):  # noqa: B024  (an ABC for its register(), which teaches isinstance)
     """Stands for `np.ndarray` in traced code: a traced array is an instance of it."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -81,8 +82,8 @@ def _shadow_module(module: types.ModuleType) -> types.ModuleType:
 
 
 class ShadowGlobals(dict[str, Any]):
-    """The globals of a clone: empty, so that each look-up asks the real globals. Python itself puts what `global` statements
-    assign into this dict, where later look-ups find it first."""
+    """The globals of a clone: empty, so that each look-up asks the real globals. Python itself puts what `global`
+    statements assign into this dict, where later look-ups find it first."""
 
     __slots__ = ("real",)
 
@@ -126,7 +127,7 @@ _BUILTINS: dict[str, Any] = {
 }
 
 
-# --- what stands for a value ---------------------------------------------------------------------------------------------------------
+# --- what stands for a value ------------------------------------------------------------------------------------------
 
 _PLAIN_TYPES = frozenset({int, float, bool, str, tuple, list, dict, type(None), np.ndarray})
 _FUNCTION_TYPES = (types.BuiltinFunctionType, type(np.zeros_like), type(np.sum))
@@ -226,9 +227,10 @@ def _is_shadowed(cell: types.CellType) -> bool:
         return False
     cls = value.__class__
     if cls is types.FunctionType:
-        return value in SHADOWED or (value.__globals__.__class__ is not ShadowGlobals and (
-            _is_users(value) or (value.__module__, value.__name__) in special.MEANINGS
-        ))
+        return value in SHADOWED or (
+            value.__globals__.__class__ is not ShadowGlobals
+            and (_is_users(value) or (value.__module__, value.__name__) in special.MEANINGS)
+        )
     if cls in _PLAIN_TYPES:
         return False
     if cls in (types.MethodType, functools.partial):
@@ -239,8 +241,8 @@ def _is_shadowed(cell: types.CellType) -> bool:
 def shadow_function(fun: Any) -> Any:
     """Return a callable that does what `fun` does, and that can be traced where `fun` alone could not.
 
-    Python functions (with their helpers and closures), bound methods, partials and objects with a `__call__` written in Python are
-    cloned; everything else is returned as it is. The clone of a function is the same one each time.
+    Python functions (with their helpers and closures), bound methods, partials and objects with a `__call__` written in
+    Python are cloned; everything else is returned as it is. The clone of a function is the same one each time.
     """
     cls = fun.__class__
     if cls is types.FunctionType:
@@ -255,8 +257,7 @@ def shadow_function(fun: Any) -> Any:
     if cls is functools.partial:
         return functools.partial(shadow_function(fun.func), *fun.args, **fun.keywords)
     if not isinstance(fun, type) and callable(fun):
-        call = getattr(cls, "__call__", None)
-        if call.__class__ is types.FunctionType and not is_own_file(call.__code__.co_filename):
+        call = cls.__call__
+        if isinstance(call, types.FunctionType) and not is_own_file(call.__code__.co_filename):
             return types.MethodType(_clone(call), fun)
     return shadow_of(fun)
-

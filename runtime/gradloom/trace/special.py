@@ -1,4 +1,4 @@
-"""The functions of scipy.special that are no ufuncs, for tracers. SciPy is never imported here: they are known by name."""
+"""The functions of scipy.special that are no ufuncs, for tracers. SciPy is never imported: they are known by name."""
 
 import types
 from collections.abc import Callable
@@ -85,4 +85,3 @@ def dispatching(real: types.FunctionType, meaning: Callable[..., Any]) -> Any:
     function.__name__ = real.__name__
     function.__doc__ = real.__doc__
     return function
-

@@ -1,8 +1,9 @@
 """The traced array: what a user's NumPy code computes with while it is being traced.
 
-A `Tracer` stands for an ndarray: it has its attributes, its indexing and those of its methods that are no NumPy function; where
-Python needs a concrete value it raises, unless it has one. What it holds, and what a write leaves, is in memory.py; operators
-and NumPy's protocols are in calling.py; NumPy's functions are registered in `FUNCTIONS` by the modules above.
+A `Tracer` stands for an ndarray: it has its attributes, its indexing and those of its methods that are no NumPy
+function; where Python needs a concrete value it raises, unless it has one. What it holds, and what a write leaves, is
+in memory.py; operators and NumPy's protocols are in calling.py; NumPy's functions are registered in `FUNCTIONS` by the
+modules above.
 """
 
 import difflib
@@ -48,26 +49,7 @@ class Tracer(Memory):
     __gradloom_tracer__ = True
     __array_priority__ = 1000.0
 
-    # --- attributes of ndarray -----------------------------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        value = self._value
-        return value.type.shape if value.__class__ is Value else value.shape
-
-    @property
-    def dtype(self) -> Any:
-        value = self._value
-        return value.type.element.dtype if value.__class__ is Value else value.dtype
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        value = self._value
-        return value.type.size if value.__class__ is Value else value.size
+    # --- attributes of ndarray ----------------------------------------------------------------------------------------
 
     @property
     def itemsize(self) -> int:
@@ -133,7 +115,7 @@ class Tracer(Memory):
         array = self.concrete
         return repr(self) if array is None else format(array, spec)
 
-    # --- where a concrete value is needed --------------------------------------------------------------------------------------
+    # --- where a concrete value is needed -----------------------------------------------------------------------------
 
     def __bool__(self) -> bool:
         array = self.concrete
@@ -147,7 +129,11 @@ class Tracer(Memory):
         )
 
     def _needs_number(self, what: str, fix: str) -> NoReturn:
-        fail(TracerError, f"{what} of a traced array needs its value, which is not known while the function is being traced", fix)
+        fail(
+            TracerError,
+            f"{what} of a traced array needs its value, which is not known while the function is being traced",
+            fix,
+        )
 
     def __float__(self) -> float:
         array = self.concrete
@@ -224,13 +210,13 @@ class Tracer(Memory):
     def __reduce__(self) -> Any:
         self._needs_number("pickling", "")
 
-    # --- indexing --------------------------------------------------------------------------------------------------------------
+    # --- indexing -----------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
         mark()
         key, traced = _concrete_key(key)
         if self.root._view is not None and not traced:
-            step = parse(self.shape, key)
+            step: Any = parse(self.shape, key)
             if step.__class__ is Basic:
                 part = self._part(step)
                 if part is not None:
@@ -242,7 +228,7 @@ class Tracer(Memory):
                 return wrap(part)
             return self._through(parse(current.shape, key), part)
         step = parse(self.shape, key)
-        if step.__class__ is Advanced:
+        if isinstance(step, Advanced):
             return Tracer(step.read(self.value))
         if step.scalar and not (key.__class__ is tuple and Ellipsis in key) and key is not Ellipsis:
             return Tracer(step.read(self.value), self.weak)
@@ -269,9 +255,11 @@ class Tracer(Memory):
         if part.root is not self.root or part.steps[:-1] != self.steps:
             return False
         last, step = part.steps[-1], parse(self.shape, key)
-        return last.__class__ is Basic is step.__class__ and step.key == last.key and step.source == last.source
+        return (
+            isinstance(last, Basic) and isinstance(step, Basic) and step.key == last.key and step.source == last.source
+        )
 
-    # --- methods -----------------------------------------------------------------------------------------------------------------
+    # --- methods ------------------------------------------------------------------------------------------------------
 
     def copy(self, order: str = "C") -> "Tracer":
         """Return an array of its own with the same elements."""
@@ -280,14 +268,19 @@ class Tracer(Memory):
         result._contiguous = True
         return result
 
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> "Tracer":
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> "Tracer":
         """Return a copy converted to another dtype."""
         mark()
         array = self.concrete
         if array is not None:
             return Tracer(array.astype(dtype, casting=casting))  # type: ignore[arg-type]
         if not np.can_cast(self.dtype, dtype, casting):  # type: ignore[arg-type]
-            fail(DTypeError, f"cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to the rule '{casting}'")
+            fail(
+                DTypeError,
+                f"cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to the rule '{casting}'",
+            )
         if not copy and np.dtype(dtype) == self.dtype:
             return self
         return Tracer(convert(self.value, element_of(np.dtype(dtype))))

@@ -7,9 +7,9 @@ import numpy as np
 from gradloom.trace import reductions, ufuncs
 from gradloom.trace.calling import UFUNC_METHODS, apply
 from gradloom.trace.context import fail
-from gradloom.trace.functions import writable
 from gradloom.trace.indexing import parse
 from gradloom.trace.memory import is_traced, lift, unwrap
+from gradloom.trace.picking import writable
 from gradloom.trace.promote import bring, stretch, truth
 from gradloom.trace.reductions import MISSING, deliver
 from gradloom.trace.tracer import Tracer, wrap
@@ -51,7 +51,10 @@ def _ufunc_call(ufunc: Any, *inputs: Any, out: Any = None, where: Any = True, dt
                     f"pass out= as well, or write np.where(mask, np.{ufunc.__name__}(...), other)",
                 )
             parts[i] = _where(where, wrap(parts[i]), target)
-    parts = [deliver(_as_tracer(part), target) if target is not None else part for part, target in zip(parts, targets, strict=True)]
+    parts = [
+        deliver(_as_tracer(part), target) if target is not None else part
+        for part, target in zip(parts, targets, strict=True)
+    ]
     return tuple(parts) if several else parts[0]
 
 
@@ -63,7 +66,9 @@ def _where(mask: Any, x: Any, target: Any) -> Tracer:
     chosen, other = lift(x), lift(target)
     shape = np.broadcast_shapes(chosen.type.shape, other.type.shape)
     condition = stretch(truth(lift(mask)), shape)
-    return Tracer(nd.select(condition, bring(chosen, chosen.type.element, shape), bring(other, chosen.type.element, shape)))
+    return Tracer(
+        nd.select(condition, bring(chosen, chosen.type.element, shape), bring(other, chosen.type.element, shape))
+    )
 
 
 def _concrete_call(ufunc: Any, inputs: Any, out: Any, where: Any, dtype: Any, options: dict[str, Any]) -> Any:
@@ -83,7 +88,16 @@ def _concrete_call(ufunc: Any, inputs: Any, out: Any, where: Any, dtype: Any, op
     return out[0] if len(out) == 1 else out
 
 
-def _ufunc_reduce(ufunc: Any, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = MISSING, where: Any = True) -> Any:
+def _ufunc_reduce(
+    ufunc: Any,
+    array: Any,
+    axis: Any = 0,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = MISSING,
+    where: Any = True,
+) -> Any:
     if not is_traced([array, initial, where]) and out is None:
         options = {} if initial is MISSING else {"initial": unwrap(initial)}
         if where is not True:
@@ -124,7 +138,11 @@ def _ufunc_at(ufunc: Any, a: Any, indices: Any, b: Any = None) -> None:
         ufunc.at(target.concrete, unwrap(indices), *args)
         return
     if ufunc not in (np.add, np.subtract):
-        fail(UnsupportedError, f"gradloom cannot trace np.{ufunc.__name__}.at", "np.add.at and np.subtract.at are supported")
+        fail(
+            UnsupportedError,
+            f"gradloom cannot trace np.{ufunc.__name__}.at",
+            "np.add.at and np.subtract.at are supported",
+        )
     part = b if ufunc is np.add else apply(np.negative, (b,))
     if is_traced(indices):
         key: Any = lift(indices)

@@ -1,6 +1,7 @@
 """What each NumPy and scipy.special ufunc is on the nd level: a rule per name, a plan per combination of dtypes.
 
-Works on IR values and Python numbers; tracer.py brings operands here. A rule is `(types of the loop) -> function of values`.
+Works on IR values and Python numbers; tracer.py brings operands here. A rule is `(types of the loop) -> function of
+values`.
 """
 
 import difflib
@@ -104,7 +105,9 @@ class Elementwise:
     def _out_of_range(self, operands: Any, plan: Plan, shape: Any, error: OverflowError) -> Any:
         """A Python integer beyond the dtype: a comparison has one answer everywhere, all else is NumPy's error."""
         if self.name in _COMPARISONS:
-            probes = [x if x.__class__ is not Value else t.dtype.type(0) for x, t in zip(operands, plan.types, strict=True)]
+            probes = [
+                x if x.__class__ is not Value else t.dtype.type(0) for x, t in zip(operands, plan.types, strict=True)
+            ]
             return nd.splat(self.ufunc(*probes), tensor(shape, ir_types.i1))
         raise error
 
@@ -134,7 +137,7 @@ def find(ufunc: Any) -> Elementwise:
 
 _ENTRIES: dict[Any, Elementwise] = {}
 
-# --- rules ---------------------------------------------------------------------------------------------------------------
+# --- rules ------------------------------------------------------------------------------------------------------------
 
 
 def _always(make: Make) -> Rule:
@@ -153,9 +156,7 @@ def _abs(types: Sequence[ScalarType]) -> Make:
 def _classify(make: Make, otherwise: bool) -> Rule:
     """isnan and its kin: integers have one answer."""
     return lambda types: (
-        make
-        if types[0].kind == "f"
-        else (lambda x: nd.splat(otherwise, tensor(x.type.shape, ir_types.i1)))
+        make if types[0].kind == "f" else (lambda x: nd.splat(otherwise, tensor(x.type.shape, ir_types.i1)))
     )
 
 
