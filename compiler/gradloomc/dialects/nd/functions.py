@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradloomc.dialects import scalar as s
-from gradloomc.dialects.nd.arithmetic import add, div, mul, neg, reciprocal, sign, square, sub
+from gradloomc.dialects.nd.arithmetic import add, div, mul, neg, reciprocal, square, sub
 from gradloomc.dialects.nd.families import (
     NUMBERS,
     ElementwiseDef,
@@ -26,7 +26,13 @@ UNIT = (-0.9, 0.9)
 
 
 def _function(
-    name: str, reference: Any, partial: Any, interval: tuple[float, float], doc: str, singular: bool = False, grad_fn: str = ""
+    name: str,
+    reference: Any,
+    partial: Any,
+    interval: tuple[float, float],
+    doc: str,
+    singular: bool = False,
+    grad_fn: str = "",
 ) -> ElementwiseDef:
     return elementwise(
         name,
@@ -41,7 +47,7 @@ def _function(
 
 sqrt = _function("sqrt", np.sqrt, lambda y, x: div(0.5, y), POSITIVE, "Square root.", singular=True)
 cbrt = _function(
-    "cbrt", np.cbrt, lambda y, x: div(y, mul(x, 3.0)), POSITIVE, "Cube root.", singular=True
+    "cbrt", np.cbrt, lambda y, x: div(1 / 3, square(y)), POSITIVE, "Cube root.", singular=True
 )
 exp = _function("exp", np.exp, lambda y, x: y, ALL, "e to the power x.")
 exp2 = _function("exp2", np.exp2, lambda y, x: mul(y, math.log(2)), ALL, "2 to the power x.")
