@@ -1,8 +1,7 @@
 """Tracing a call: from a Python function and its arrays' types to a func.func of nd ops. Start at `trace_flat`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradloom.trace import creation, einsum, numerics, scans, ufunc_methods  # noqa: F401  (fill the table of functions)
 from gradloom.trace.context import Array, tracing
@@ -14,8 +13,7 @@ from gradloomc.ir.errors import GradloomError
 from gradloomc.ir.types import TensorType
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
+class Traced(NamedTuple):
     """A traced function.
 
     Attributes:

@@ -8,7 +8,7 @@ k ln 2 is added in two pieces.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.exp import emit_exp
@@ -35,8 +35,7 @@ __all__ = [
 _SQRT_HALF = {"f64": 0x3FE6A09E667F3BCD, "f32": 0x3F3504F3}
 
 
-@dataclass
-class Mantissa:
+class Mantissa(NamedTuple):
     """A positive number as 2^k (1 + f): k as a float, f, and k shifted to the exponent field."""
 
     k: str

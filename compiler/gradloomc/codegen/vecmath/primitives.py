@@ -6,7 +6,7 @@ Knows floating point, not any function. Callers pass exact lanes (never contract
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.coefficients import COEFFICIENTS
@@ -23,8 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """The constants of one IEEE format.
 
     `magic` added to a number rounds it to an integer that stands in the low bits of the sum

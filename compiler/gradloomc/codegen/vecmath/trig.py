@@ -10,7 +10,7 @@ numbering.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.lanes import Lanes
@@ -35,8 +35,7 @@ HALF_PI = {
 LARGEST = {"f64": 2.0**30, "f32": 2.0**17}
 
 
-@dataclass
-class Angle:
+class Angle(NamedTuple):
     """|x| = n pi/2 + r (+ low): n in the low bits of `quadrant`, the sign of x in `sign`."""
 
     sign: str
