@@ -111,7 +111,7 @@ class Executable:
         functions, reused = native_functions(program.text, symbols)
         self.slot_types = [(slot.shape, slot.element.dtype) for slot in program.slots]
         shapes = [shape for shape, _ in self.slot_types]
-        self.steps = [
+        self.steps: list[tuple[bool, Any]] = [
             (False, prepare_extern(step, shapes)) if isinstance(step, ExternStep) else (True, functions[step.symbol])
             for step in program.steps
         ]
