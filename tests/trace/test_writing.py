@@ -412,11 +412,11 @@ def test_a_loop_that_fills_an_array_is_joined_once() -> None:
 
 def test_an_inner_trace_reads_what_is_not_joined_yet() -> None:
     def outer(x: Any) -> Any:
-        u = np.zeros(4)
+        u: Any = np.zeros(4)
         view = u[1:]
         for i in range(4):
             u[i] = x[i] ** 2
-        inner = trace_flat(lambda ts: [ts[0] * np.sum(u) + np.sum(view) * u[2]], [tensor((), f64)], ["t"], "inner")
+        inner = trace_flat(lambda ts: [u.sum() * ts[0] + np.sum(view) * u[2]], [tensor((), f64)], ["t"], "inner")
         assert not inner.closed
         value: Any = Tracer(inline_function(inner.function, [lift(x[0])])[0])
         return value + np.sum(u) + view[0]

@@ -1,6 +1,7 @@
 """How operators, methods, ufuncs and functions of NumPy reach tracers.
 
-Computing with concrete ones alone is left to NumPy. Importing this module gives `Tracer` its operators and NumPy's two protocols.
+Computing with concrete ones alone is left to NumPy. Importing this module gives `Tracer` its operators and
+NumPy's two protocols.
 """
 
 import difflib
