@@ -165,7 +165,7 @@ def log_corrected(lanes: Lanes, total: str, error: str, doubled: str | None = No
     # From 2^mantissa on the error is below the last place, and 2^-k may leave the format.
     inverse_power = lanes.bits_to_float(lanes.isub(form.one_bits, number.field))
     moderate = lanes.fcmp("olt", total, 2.0 ** (form.mantissa + 2))
-    number.f = lanes.select(moderate, lanes.fma(error, inverse_power, number.f), number.f)
+    number = number._replace(f=lanes.select(moderate, lanes.fma(error, inverse_power, number.f), number.f))
     if doubled is not None:
         number.k = lanes.select(doubled, lanes.add(number.k, 1.0), number.k)
     return log_of(lanes, number)
