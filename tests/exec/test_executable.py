@@ -1,4 +1,4 @@
-"""A compiled program on arrays of every layout, by the compiled binder and by the general path, and how often it compiles."""
+"""A compiled program on arrays of every layout, by the compiled binder and by the general path; when it compiles."""
 
 import threading
 import weakref
@@ -190,7 +190,8 @@ def test_threads_share_a_program() -> None:
 
 def test_bools_in_and_out() -> None:
     kind = tensor((37,), i1)
-    compiled = Executable(build([kind, kind], lambda x, y: [nd.logical_and(x, nd.logical_not(y)), nd.reduce_any(x, axes=(0,))]))
+    function = build([kind, kind], lambda x, y: [nd.logical_and(x, nd.logical_not(y)), nd.reduce_any(x, axes=(0,))])
+    compiled = Executable(function)
     x, y = np.random.default_rng(0).random((2, 37)) < 0.5
     both, any_ = compiled.run([x, y])
     np.testing.assert_array_equal(both, x & ~y)

@@ -1,6 +1,7 @@
 """The pool hands out memory that nobody owns any more, and never memory that somebody can still see."""
 
 import gc
+import itertools
 import threading
 
 import numpy as np
@@ -17,7 +18,8 @@ def address(array: np.ndarray) -> int:
 
 def test_large_arrays_are_aligned_and_of_the_asked_type() -> None:
     array = BufferPool().empty((300, 400), np.dtype(np.float32))
-    assert array.shape == (300, 400) and array.dtype == np.float32 and array.flags.c_contiguous and array.flags.writeable
+    assert array.shape == (300, 400) and array.dtype == np.float32
+    assert array.flags.c_contiguous and array.flags.writeable
     assert address(array) % ALIGNMENT == 0
 
 
@@ -33,11 +35,11 @@ def test_a_live_array_is_never_handed_out() -> None:
     pool = BufferPool()
     arrays = [pool.empty(LARGE, F64) for _ in range(20)]
     spans = sorted((address(a), address(a) + a.nbytes) for a in arrays)
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
 def test_every_kind_of_view_keeps_the_buffer() -> None:
-    """Whatever shares the memory (slices, reshapes, memoryviews, ctypes, nested views) keeps it from being used again."""
+    """Whatever shares the memory (slices, reshapes, memoryviews, ctypes, nested views) keeps it from other use."""
     keepers = [
         lambda a: a[5:7],
         lambda a: a.reshape(-1, 1).T,
