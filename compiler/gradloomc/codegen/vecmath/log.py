@@ -167,7 +167,7 @@ def log_corrected(lanes: Lanes, total: str, error: str, doubled: str | None = No
     moderate = lanes.fcmp("olt", total, 2.0 ** (form.mantissa + 2))
     number = number._replace(f=lanes.select(moderate, lanes.fma(error, inverse_power, number.f), number.f))
     if doubled is not None:
-        number.k = lanes.select(doubled, lanes.add(number.k, 1.0), number.k)
+        number = number._replace(k=lanes.select(doubled, lanes.add(number.k, 1.0), number.k))
     return log_of(lanes, number)
 
 
