@@ -7,10 +7,9 @@ small as well, because the programs are.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
-from hypothesis import strategies
+from hypothesis import HealthCheck, given, settings, strategies
 
 from gradloom.exec.executable import Executable
 from gradloomc.ad.transform import jvp_of, vjp_of
@@ -100,10 +99,13 @@ class Drawn:
         return self.data.draw(strategies.integers(low, high))
 
 
-@hypothesis.settings(
-    max_examples=60, deadline=None, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    derandomize=True,
 )
-@hypothesis.given(strategies.data(), strategies.sampled_from(ELEMENTS))
+@given(strategies.data(), strategies.sampled_from(ELEMENTS))
 def test_programs_of_hypothesis(data: strategies.DataObject, element: str) -> None:
     function = draw_program(Drawn(data), SCALARS[element])
     assert_levels_agree(function, draw_arguments(function, 0))

@@ -111,14 +111,10 @@ def difference_along(
     return total / step
 
 
-CASES = [
-    pytest.param(case, id=f"{record.name}-{number}")
-    for record in RECORDS
-    for number, case in enumerate(cases_of(record))
-]
-DIFFERENTIABLE = [param for param in CASES if is_differentiable(param.values[0].record)]
-all_cases = pytest.mark.parametrize("case", CASES)
-differentiable_cases = pytest.mark.parametrize("case", DIFFERENTIABLE)
+CASES = [case for record in RECORDS for case in cases_of(record)]
+DIFFERENTIABLE = [case for case in CASES if is_differentiable(case.record)]
+all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.record.name)
+differentiable_cases = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda case: case.record.name)
 
 
 def epsilon(x: Array) -> float:
