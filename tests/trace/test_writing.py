@@ -470,9 +470,9 @@ def test_random_programs(steps: list[Any], concrete: bool) -> None:
                 x += y * 1
             elif kind == "number" and x.shape == (3, 4):
                 x[key] = m[0, 0]
-            elif kind == "swap":
+            elif kind == "swap" and x.ndim:
                 x[::-1] *= 3
-            elif kind == "row" and x.size:
+            elif kind == "row" and x.ndim and x.size:
                 row = x[i % len(x)]
                 x[j % len(x)] = row * m[0, 1]
                 row += x[0]

@@ -4,14 +4,13 @@ Computing with concrete ones alone is left to NumPy. Importing this module gives
 NumPy's two protocols.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from gradloom.trace import ufuncs
-from gradloom.trace.context import check_reachable, fail, mark, state
+from gradloom.trace.context import check_reachable, fail, mark, nearest, state
 from gradloom.trace.memory import PYTHON_NUMBERS, holds_tracer, is_traced, lift, unwrap
 from gradloom.trace.promote import weak_class
 from gradloom.trace.tracer import ALWAYS, FUNCTIONS, Tracer, wrap
@@ -253,11 +252,11 @@ def _unsupported_function(function: Any) -> NoReturn:
     name = function.__name__
     module = function.__module__ or "numpy"
     known = {each.__name__ for each in FUNCTIONS} | set(ufuncs.RULES)
-    near = [each for each in difflib.get_close_matches(name, known, 4, 0.55) if each != name]
+    near = nearest(name, known, 4, 0.7)
     fail(
         UnsupportedError,
         f"gradloom cannot trace {module}.{name}",
-        f"similar functions that it can: {', '.join(near)}" if near else "write it with other NumPy functions",
+        f"similar functions that it can: {near}" if near else "write it with other NumPy functions",
     )
 
 

@@ -8,7 +8,7 @@ tracer.
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -47,6 +47,13 @@ class _OwnFiles(dict[str, bool]):
 
 
 _own_files = _OwnFiles()
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> str:
+    """Return the names among `known` that are most like `name`, separated by commas."""
+    import difflib  # only errors need it
+
+    return ", ".join(each for each in difflib.get_close_matches(name, known, count, cutoff) if each != name)
 
 
 def is_own_file(filename: str) -> bool:

@@ -11,8 +11,6 @@ import abc
 import builtins
 import functools
 import os
-import site
-import sysconfig
 import types
 import weakref
 from collections.abc import Callable
@@ -27,16 +25,6 @@ from gradloom.trace.memory import is_traced
 from gradloom.trace.tracer import Tracer
 from gradloomc.ir.errors import TracerError
 
-_STANDARD_FOLDERS = tuple(
-    {
-        os.path.realpath(folder) + os.sep
-        for folder in (
-            *[sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")],
-            *site.getsitepackages(),
-            site.getusersitepackages(),
-        )
-    }
-)
 _SHADOWED_PACKAGES = ("numpy", "math", "scipy", "scipy.special")
 
 
@@ -172,10 +160,22 @@ def _shadow_partial(partial: Any) -> Any:
 
 
 @functools.cache
+def _standard_folders() -> tuple[str, ...]:
+    """Return where the standard library and installed packages live."""
+    import site  # with sysconfig: milliseconds that `import gradloom` does without
+    import sysconfig
+
+    paths = sysconfig.get_paths()
+    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [*site.getsitepackages(), site.getusersitepackages()]
+    return tuple({os.path.realpath(folder) + os.sep for folder in folders})
+
+
+@functools.cache
 def _is_users_file(filename: str) -> bool:
     if is_own_file(filename) or filename.startswith("<frozen"):
         return False
-    return not os.path.isabs(filename) or not os.path.realpath(filename).startswith(_STANDARD_FOLDERS)
+    return not os.path.isabs(filename) or not os.path.realpath(filename).startswith(_standard_folders())
 
 
 def _is_users(function: types.FunctionType) -> bool:

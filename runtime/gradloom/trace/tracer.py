@@ -6,14 +6,13 @@ in memory.py; operators and NumPy's protocols are in calling.py; NumPy's functio
 modules above.
 """
 
-import difflib
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
 
-from gradloom.trace.context import Array, MissingAttributeError, element_of, fail, mark, state
+from gradloom.trace.context import Array, MissingAttributeError, element_of, fail, mark, nearest, state
 from gradloom.trace.indexing import Advanced, Basic, parse
 from gradloom.trace.memory import Memory, is_traced, lift, unwrap
 from gradloom.trace.promote import convert
@@ -95,11 +94,11 @@ class Tracer(Memory):
                 array = self.concrete
             return getattr(array, name)
         if hasattr(np.ndarray, name):
-            near = difflib.get_close_matches(name, [each for each in dir(Tracer) if each[0] != "_"], 3)
+            near = nearest(name, [each for each in dir(Tracer) if each[0] != "_"])
             fail(
                 MissingAttributeError,
                 f"a traced array has no {name!r}: gradloom does not support ndarray.{name}",
-                f"similar: {', '.join(near)}" if near else "",
+                f"similar: {near}" if near else "",
             )
         raise AttributeError(f"'ndarray' object has no attribute {name!r}")
 

@@ -4,14 +4,13 @@ Works on IR values and Python numbers; tracer.py brings operands here. A rule is
 values`.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradloom.trace.context import element_of, fail
+from gradloom.trace.context import element_of, fail, nearest
 from gradloom.trace.promote import (
     Key,
     Operand,
@@ -125,11 +124,11 @@ def find(ufunc: Any) -> Elementwise:
     if found is None:
         rule = RULES.get(ufunc.__name__)
         if rule is None or ufunc.signature is not None:
-            near = difflib.get_close_matches(ufunc.__name__, RULES, 3)
+            near = nearest(ufunc.__name__, RULES)
             fail(
                 UnsupportedError,
                 f"gradloom cannot trace the ufunc {ufunc.__name__!r}",
-                f"similar ones that it can: {', '.join(near)}" if near else "write it with other NumPy functions",
+                f"similar ones that it can: {near}" if near else "write it with other NumPy functions",
             )
         found = _ENTRIES[ufunc] = Elementwise(ufunc, rule)
     return found
