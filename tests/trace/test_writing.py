@@ -311,6 +311,20 @@ def test_writing_into_an_argument_is_refused() -> None:
     check(of_a_number, np.float64(2.0))
 
 
+def test_numbers_cannot_be_written() -> None:
+    with pytest.raises(UnsupportedError, match="does not support item assignment"):
+        run(lambda x: np.sum(x).__setitem__(..., 1.0), X)
+
+    def of_an_array(x: Any) -> Any:
+        a = np.zeros(())
+        a[...] = x[0]
+        a[()] += x[1]
+        a += 1
+        return a
+
+    check(of_an_array, X)
+
+
 def test_read_only_views_are_refused() -> None:
     def broadcast(x: Any) -> Any:
         np.broadcast_to(x.copy(), (2, 4))[0] = 1.0
@@ -464,7 +478,7 @@ def test_random_programs(steps: list[Any], concrete: bool) -> None:
                     arrays.append(x[key])
             elif kind == "transpose":
                 arrays.append(x.T)
-            elif kind == "assign" and x.shape == y.shape:
+            elif kind == "assign" and x.ndim and x.shape == y.shape:
                 x[...] = y + 1
             elif kind == "augment" and x.shape == y.shape:
                 x += y * 1

@@ -86,7 +86,7 @@ def _binary(ufunc: Any) -> tuple[Any, Any, Any]:
         return keep_weak(result, other, self) if self.weak else result
 
     def in_place(self: Tracer, other: Any) -> Any:
-        if not self.shape and self._view is None and self._guard != "buffer":
+        if self.is_number:
             return forward(self, other)  # a number: `a += b` gives the name a new one
         mark()
         return self._assign(compute(self, other))

@@ -380,10 +380,7 @@ def buffer(array: Any) -> Any:
     """Return an array that traced code makes, writable by traced numbers."""
     if state.trace is None:
         return array
-    result = Tracer(array)
-    if not array.shape:
-        result._guard = "buffer"
-    return result
+    return Tracer(array)
 
 
 zeros_like = implements(np.zeros_like, always=True)(_like(np.zeros))

@@ -109,7 +109,7 @@ class Memory:
         self._trace = state.trace
         self._writes = 0
         self._contiguous = False  # known to lie in memory in row-major order (tells whether a reshape is a view)
-        self._guard: str | None = None  # a word on writing: 'argument', 'shared' (copy first), 'buffer' (a 0-d array)
+        self._guard: str | None = None  # a word on writing: 'argument', or 'shared' (copy first)
         self.weak = weak
 
     @property
@@ -152,6 +152,11 @@ class Memory:
         """The ndarray that it still is, or None."""
         value = self._value if self._view is None else self._refreshed()
         return None if value.__class__ is Value else value
+
+    @property
+    def is_number(self) -> bool:
+        """It is what NumPy returns as a number rather than as an array of shape (): it cannot be written in place."""
+        return self._view is None and self._value.__class__ is Value and not self.shape and not self._contiguous
 
     @property
     def root(self) -> Any:

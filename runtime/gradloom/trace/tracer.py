@@ -17,7 +17,7 @@ from gradloom.trace.indexing import Advanced, Basic, parse
 from gradloom.trace.memory import Memory, is_traced, lift, unwrap
 from gradloom.trace.promote import convert
 from gradloomc.ir.core import Value
-from gradloomc.ir.errors import DTypeError, ShapeError, TracerError
+from gradloomc.ir.errors import DTypeError, ShapeError, TracerError, UnsupportedError
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy function -> its meaning for tracers
 ALWAYS: set[Any] = set()  # those that are called for concrete tracers too: they return a view or write into an argument
@@ -238,6 +238,10 @@ class Tracer(Memory):
 
     def __setitem__(self, key: Any, part: Any) -> None:
         mark()
+        if self.is_number:
+            fail(
+                UnsupportedError, f"'numpy.{self.dtype}' object does not support item assignment", "assign to the name"
+            )
         key, traced = _concrete_key(key)
         if key.__class__ is Value and key.type.element.kind == "b":
             self._write_masked(key, part)
@@ -264,7 +268,7 @@ class Tracer(Memory):
         """Return an array of its own with the same elements."""
         array = self.concrete
         result = Tracer(self.value if array is None else array.copy())
-        result._contiguous = True
+        result._contiguous = bool(self.shape)
         return result
 
     def astype(
