@@ -153,6 +153,17 @@ def test_sum_of_many_float32_is_as_accurate_as_pairwise() -> None:
     assert error <= max(pairwise, 6e-8)
 
 
+@pytest.mark.parametrize("kind", [f32, f64])
+@pytest.mark.parametrize("shape", [(1_000_000,), (1000, 999), (3, 65_537)])
+def test_sums_of_equal_numbers(kind: Any, shape: tuple[int, ...]) -> None:
+    """Rounding errors that all point the same way: at most four units in the last place."""
+    compiled = Executable(build([tensor(shape, kind)], lambda x: [nd.reduce_sum(x, axes=(0, 1)[: len(shape)])]))
+    x = np.full(shape, 0.1, kind.dtype)
+    exact = float(x.flat[0]) * x.size
+    error = abs(float(compiled.run([x])[0]) - exact)
+    assert error <= 4 * np.spacing(kind.dtype.type(exact))
+
+
 def test_the_same_bits_every_time() -> None:
     compiled = product_and_sum((100_003,))
     x, y = np.random.default_rng(2).standard_normal((2, 100_003))

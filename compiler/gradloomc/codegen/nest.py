@@ -15,14 +15,15 @@ from typing import Any
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import Vector, emit_op, llvm_scalar, memory_scalar
 from gradloomc.codegen.lane import Lane
-from gradloomc.codegen.nest_context import Accumulator, NestContext, Piece, is_compensated
+from gradloomc.codegen.nest_context import Accumulator, NestContext, Piece
 from gradloomc.codegen.reduction import combine, horizontal
 from gradloomc.dialects import kernel, loops
 from gradloomc.ir.core import Op
 from gradloomc.lowering.loops import neutral_element
 
-# Vectors between two flushes of a float sum: few enough for accuracy, and a flush costs nothing beside them.
-BLOCK_VECTORS = 256
+# Vectors between two flushes of a float sum: NumPy's pairwise sum also makes 16 plain additions in a row, and the few
+# instructions of a flush are lost beside them.
+BLOCK_VECTORS = 16
 
 
 class Text:
@@ -89,10 +90,20 @@ class NestWriter(NestContext):
     def accumulator(self, op: Op) -> Accumulator:
         element = op.operands[0].type
         stem = f"%n{self.number}r{self.sinks.index(op)}"
-        scalar = llvm_scalar(element)
-        self.allocas.append(f"  {stem} = alloca {scalar}")
-        self.allocas.append(f"  {stem}e = alloca {scalar}")
-        return Accumulator(op, element, op.attributes["combine"], len(op.attributes["dims"]), stem, stem + "e")
+        how, depth = op.attributes["combine"], len(op.attributes["dims"])
+        short = depth == self.inner and self.static[self.inner] <= 2 * BLOCK_VECTORS * self.width
+        acc = Accumulator(
+            op, element, how, depth, stem, stem + "e", how == "add" and element.kind == "f" and not short
+        )
+        kind = self.total_lanes(Body(), acc).type(element)
+        self.allocas.append(f"  {acc.total} = alloca {kind}")
+        if acc.compensated:
+            self.allocas.append(f"  {acc.error} = alloca {kind}")
+        return acc
+
+    def total_lanes(self, body: Body, acc: Accumulator) -> Vector:
+        """Return the arithmetic of a reduction's running total: float sums keep one for every lane."""
+        return Vector(body, self.width if acc.compensated else 1)
 
     # --- scopes and scalars ---
 
@@ -184,11 +195,12 @@ class NestWriter(NestContext):
     def start_accumulators(self, body: Body, depth: int) -> None:
         for acc in self.accumulators.values():
             if acc.depth == depth:
-                scalar = llvm_scalar(acc.element)
-                neutral = Vector(body, 1).literal(neutral_element(acc.combine, acc.element), acc.element)
-                zero = Vector(body, 1).literal(0, acc.element)
-                body.effect(f"store {scalar} {neutral}, ptr {acc.total}")
-                body.effect(f"store {scalar} {zero}, ptr {acc.error}")
+                v = self.total_lanes(body, acc)
+                kind = v.type(acc.element)
+                neutral = v.literal(neutral_element(acc.combine, acc.element), acc.element)
+                body.effect(f"store {kind} {neutral}, ptr {acc.total}")
+                if acc.compensated:
+                    body.effect(f"store {kind} {v.literal(0, acc.element)}, ptr {acc.error}")
 
     def finish_accumulators(self, depth: int) -> None:
         body = self.scope(self.scopes[-1])
@@ -196,15 +208,16 @@ class NestWriter(NestContext):
         for acc in self.accumulators.values():
             if acc.depth != depth:
                 continue
-            v, scalar = Vector(body, 1), llvm_scalar(acc.element)
-            total = body.fresh(f"load {scalar}, ptr {acc.total}", scalar)
-            if is_compensated(acc):
-                error = body.fresh(f"load {scalar}, ptr {acc.error}", scalar)
+            kind = self.total_lanes(body, acc).type(acc.element)
+            total = body.fresh(f"load {kind}, ptr {acc.total}", kind)
+            if acc.compensated:
+                v = Vector(body, self.width)
+                error = body.fresh(f"load {kind}, ptr {acc.error}", kind)
                 # an infinite or nan total has a nan compensation: leave it out
-                finite = body.emit(f"fcmp ord {scalar} {error}, {error}", "i1")
-                both = body.emit(f"fadd {scalar} {total}, {error}", scalar)
-                total = body.emit(f"select i1 {finite}, {scalar} {both}, {scalar} {total}", scalar)
-            self.store_scalar(v, acc.op, total)
+                finite = v.compare("ord", acc.element, error, error)
+                both = body.emit(f"fadd {kind} {total}, {error}", kind)
+                total = self.horizontal(body, acc, v.select(finite, acc.element, both, total))
+            self.store_scalar(Vector(body, 1), acc.op, total)
 
     def store_scalar(self, v: Vector, op: Op, name: str) -> None:
         buffer = self.buffers[op.operands[1]]
@@ -326,7 +339,7 @@ class NestWriter(NestContext):
         `point` is where a vector starts, `fresh` the first point that no vector has covered; they differ in the last
         vector.
         """
-        compensated = any(is_compensated(acc) for acc in self.accumulators.values())
+        compensated = any(acc.compensated for acc in self.accumulators.values())
         block, enter, loop, flush, done = (self.label(x) for x in ("block", "enter", "vector", "flush", "done"))
         before, latch = self.label("before"), self.label("latch")
         stem = f"%{loop.replace('.', '_')}"
@@ -455,24 +468,25 @@ class NestWriter(NestContext):
 
     def add_total(self, body: Body, acc: Accumulator, vector: str) -> None:
         """Combine a vector of partial results into the running total."""
-        v, scalar = Vector(body, 1), llvm_scalar(acc.element)
-        value = self.horizontal(body, acc, vector)
-        total = body.fresh(f"load {scalar}, ptr {acc.total}", scalar)
-        if not is_compensated(acc):
-            body.effect(f"store {scalar} {combine(v, acc.combine, acc.element, total, value)}, ptr {acc.total}")
+        v = self.total_lanes(body, acc)
+        kind = v.type(acc.element)
+        total = body.fresh(f"load {kind}, ptr {acc.total}", kind)
+        if not acc.compensated:
+            value = self.horizontal(body, acc, vector)
+            body.effect(f"store {kind} {combine(v, acc.combine, acc.element, total, value)}, ptr {acc.total}")
             return
-        # Neumaier's compensated sum (Higham, Accuracy and Stability of Numerical Algorithms, 4.3)
-        new = body.fresh(f"fadd {scalar} {total}, {value}", scalar)
-        lanes = v.lanes(acc.element)
-        larger = body.fresh(f"fcmp oge {scalar} {lanes.abs(total)}, {lanes.abs(value)}", "i1")
-        big = body.fresh(f"select i1 {larger}, {scalar} {total}, {scalar} {value}", scalar)
-        small = body.fresh(f"select i1 {larger}, {scalar} {value}, {scalar} {total}", scalar)
-        lost = body.fresh(f"fsub {scalar} {big}, {new}", scalar)
-        lost = body.fresh(f"fadd {scalar} {lost}, {small}", scalar)
-        error = body.fresh(f"load {scalar}, ptr {acc.error}", scalar)
-        error = body.fresh(f"fadd {scalar} {error}, {lost}", scalar)
-        body.effect(f"store {scalar} {new}, ptr {acc.total}")
-        body.effect(f"store {scalar} {error}, ptr {acc.error}")
+        # Knuth's two-sum, lane by lane: what the addition rounds away is kept
+        # (Higham, Accuracy and Stability of Numerical Algorithms, 4.3)
+        new = body.fresh(f"fadd {kind} {total}, {vector}", kind)
+        taken = body.fresh(f"fsub {kind} {new}, {total}", kind)
+        kept = body.fresh(f"fsub {kind} {new}, {taken}", kind)
+        lost = body.fresh(f"fsub {kind} {total}, {kept}", kind)
+        rest = body.fresh(f"fsub {kind} {vector}, {taken}", kind)
+        lost = body.fresh(f"fadd {kind} {lost}, {rest}", kind)
+        error = body.fresh(f"load {kind}, ptr {acc.error}", kind)
+        error = body.fresh(f"fadd {kind} {error}, {lost}", kind)
+        body.effect(f"store {kind} {new}, ptr {acc.total}")
+        body.effect(f"store {kind} {error}, ptr {acc.error}")
 
     def horizontal(self, body: Body, acc: Accumulator, vector: str) -> str:
         """Reduce a vector to one scalar by halves."""

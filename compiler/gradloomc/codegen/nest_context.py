@@ -39,7 +39,8 @@ class Accumulator(NamedTuple):
     combine: str
     depth: int  # the loop in whose scope the total starts and ends
     total: str  # alloca of the running total
-    error: str  # alloca of its compensation, for float sums
+    error: str  # alloca of its compensation
+    compensated: bool  # a float sum of more terms than may be added plainly
 
 
 class Piece(NamedTuple):
@@ -216,9 +217,3 @@ def plus(body: Body, x: str, y: str) -> str:
 
 def is_literal(x: str) -> bool:
     return x[0] != "%"
-
-
-def is_compensated(acc: Accumulator) -> bool:
-    return acc.combine == "add" and acc.element.kind == "f"
-
-
