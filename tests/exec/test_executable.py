@@ -254,3 +254,21 @@ def test_a_failing_library_call_leaves_the_program_usable() -> None:
     with pytest.raises(ExecutionError):
         compiled.run([x, np.ones((3, 4))])
     np.testing.assert_allclose(compiled.run([x, x])[0], x @ x)
+
+
+@pytest.mark.parametrize("bits", [128, 256, 512])
+def test_every_register_width(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code for narrower registers (other CPUs) gives the same elements, and sums within a few units in the last place."""
+    monkeypatch.setattr(target(), "vector_bits", bits)
+    kind = tensor((7, 45), f64)
+
+    def program(x: Value) -> list[Value]:
+        padded = nd.pad(nd.sin(x), low=(0, 2), high=(1, 0), interior=(0, 0))
+        return [padded, nd.reduce_sum(nd.exp(x), axes=(1,)), nd.reduce_sum(x, axes=(0,)), nd.gt(x, nd.zeros_like(x))]
+
+    x = np.random.default_rng(0).standard_normal((7, 45))
+    padded, rows, columns, positive = Executable(build([kind], program)).run([x])
+    np.testing.assert_allclose(padded, np.pad(np.sin(x), ((0, 1), (2, 0))), rtol=1e-15)
+    np.testing.assert_allclose(rows, np.exp(x).sum(1), rtol=1e-14)
+    np.testing.assert_allclose(columns, x.sum(0), rtol=1e-13, atol=1e-14)
+    np.testing.assert_array_equal(positive, x > 0)
