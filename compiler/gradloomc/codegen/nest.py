@@ -375,10 +375,10 @@ class NestWriter(NestContext):
             f"  {point} = phi i64 [ {stem}s, %{enter} ], [ {point}n, %{latch} ]",
             f"  {fresh} = phi i64 [ {stem}b, %{enter} ], [ {fresh}n, %{latch} ]",
         ]
-        for name, kind, neutral, acc in state:
-            lines.append(
-                f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]"
-            )
+        lines += [
+            f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]"
+            for name, kind, neutral, acc in state
+        ]
         lines += [
             *body.lines,
             f"  br label %{latch}",
@@ -389,13 +389,7 @@ class NestWriter(NestContext):
             f"  {fresh}c = icmp slt i64 {fresh}n, {stem}l",
             f"  br i1 {fresh}c, label %{loop}, label %{flush}",
         ]
-        tail = self.scope(row)
-        tail.label(flush)
-        for _name, _kind, _neutral, acc in state:
-            if acc.op in updates:
-                self.add_total(tail, acc, updates[acc.op])
-        tail.effect(f"br label %{block}")
-        return [*lines, *tail.lines, f"{done}:"]
+        return [*lines, *self.flush_block(row, flush, updates, block), f"{done}:"]
 
     def open_accumulators(self, body: Body, point: str) -> list[Any]:
         """Return (phi name, type, neutral literal, accumulator) for each reduction kept in registers."""
@@ -408,6 +402,15 @@ class NestWriter(NestContext):
             state.append((name, v.type(acc.element), neutral, acc))
             self.partial[acc.op] = name
         return state
+
+    def flush_block(self, row: Body, label: str, updates: dict[Op, str], then: str) -> list[str]:
+        """Return the text of the block in which a loop's partial results join the totals."""
+        body = self.scope(row)
+        body.label(label)
+        for op, vector in updates.items():
+            self.add_total(body, self.accumulators[op], vector)
+        body.effect(f"br label %{then}")
+        return body.lines
 
     def masked_loops(self, row: Body, ranges: str, range_count: str) -> list[str]:
         """Return the text of the loop over the ranges that the main loops left, in vectors under a mask."""
@@ -437,10 +440,10 @@ class NestWriter(NestContext):
             f"{loop}:",
             f"  {point} = phi i64 [ {stem}lo, %{enter} ], [ {point}n, %{latch} ]",
         ]
-        for name, kind, neutral, acc in state:
-            lines.append(
-                f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]"
-            )
+        lines += [
+            f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]"
+            for name, kind, neutral, acc in state
+        ]
         flush = self.label("flush")
         lines += [
             *body.lines,
@@ -450,14 +453,8 @@ class NestWriter(NestContext):
             f"  {point}c = icmp slt i64 {point}n, {stem}hi",
             f"  br i1 {point}c, label %{loop}, label %{flush}",
         ]
-        tail = self.scope(row)
-        tail.label(flush)
-        for _name, _kind, _neutral, acc in state:
-            if acc.op in updates:
-                self.add_total(tail, acc, updates[acc.op])
-        tail.effect(f"br label %{rest}")
-        lines += tail.lines
         lines += [
+            *self.flush_block(row, flush, updates, rest),
             f"{rest}:",
             f"  {stem}rn = add nuw nsw i64 {stem}r, 1",
             f"  {stem}rc = icmp slt i64 {stem}rn, {stem}count",
