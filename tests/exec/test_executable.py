@@ -258,7 +258,7 @@ def test_a_failing_library_call_leaves_the_program_usable() -> None:
 
 @pytest.mark.parametrize("bits", [128, 256, 512])
 def test_every_register_width(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code for narrower registers (other CPUs) gives the same elements, and sums within a few units in the last place."""
+    """Code for narrower registers (other CPUs) gives the same elements, and sums within a few last places."""
     monkeypatch.setattr(target(), "vector_bits", bits)
     kind = tensor((7, 45), f64)
 

@@ -324,7 +324,7 @@ def _chain(count: int) -> Op:
 
 
 def test_cost_is_linear_and_small(record_property: Callable[[str, object], None]) -> None:
-    """Build, verify and print: the calls that they make, in C and in Python, are few for each op and grow with the ops only."""
+    """Build, verify and print: their calls, of C and Python functions, are few for each op and linear in the ops."""
 
     def work(count: int) -> None:
         module = Module([_chain(count)])
