@@ -14,6 +14,7 @@ from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import f32, f64, tensor
+from gradloomc.pipelines import to_kernels
 
 N = 1000
 
@@ -123,6 +124,62 @@ def test_broadcasts_cost_nothing() -> None:
     )
     assert_one_pass(executable)
     assert executable.stats.bytes_ideal == (40 + 50 + 1) * 8
+
+
+def diffused(x: Value, steps: int) -> Value:
+    """Return explicit time steps of the heat equation."""
+    for _ in range(steps):
+        n = x.type.shape[0]
+        left, middle, right = part(x, 0, n - 2), part(x, 1, n - 1), part(x, 2, n)
+        x = nd.add(middle, nd.mul(nd.add(nd.sub(left, nd.mul(middle, 2.0)), right), 0.1))
+    return total(nd.square(x))
+
+
+def halved(x: Value, steps: int) -> Value:
+    """Return a tree of products of the two halves."""
+    for _ in range(steps):
+        half = x.type.shape[0] // 2
+        x = nd.add(nd.mul(part(x, 0, half), part(x, half, 2 * half)), 0.5)
+    return total(x)
+
+
+def rolled(x: Value, steps: int) -> Value:
+    """Return sums with the array rolled by one place."""
+    for _ in range(steps):
+        n = x.type.shape[0]
+        x = nd.mul(nd.add(x, nd.concatenate(part(x, 1, n), part(x, 0, 1), axis=0)), 0.5)
+    return total(nd.square(x))
+
+
+@pytest.mark.parametrize("program", [diffused, halved, rolled])
+def test_steps_do_not_multiply(program: Callable[[Value, int], Value]) -> None:
+    """Twice the steps take about twice the code: what neighbours share is stored now and then."""
+
+    def scalar_ops(steps: int) -> int:
+        gradient = vjp_of(define(lambda x: program(x, steps), (4096,)), [0], unit_seed=True)
+        kernels = body_of(to_kernels(gradient)).ops[:-1]
+        return sum(len(op.regions[0].block.ops) for op in kernels if op.regions)
+
+    few, many = scalar_ops(5), scalar_ops(10)
+    assert many <= 3 * few
+
+
+def test_a_few_cheap_steps_stay_one_pass() -> None:
+    """Neighbours of a cheap value are computed again instead of stored."""
+    assert_one_pass(Executable(define(lambda x: diffused(nd.add(x, 1.0), 1), (N,))))
+
+
+def test_gradient_of_time_steps() -> None:
+    """The stored steps give the gradient of the composed linear map."""
+    n, steps = 60, 12
+    step = [np.eye(m - 2, m, 1) + 0.1 * (np.eye(m - 2, m) - 2 * np.eye(m - 2, m, 1) + np.eye(m - 2, m, 2))
+            for m in range(n, n - 2 * steps, -2)]  # fmt: skip
+    matrix = np.linalg.multi_dot(step[::-1])
+    x = np.random.default_rng(2).uniform(-1, 1, n)
+    executable = Executable(vjp_of(define(lambda x: diffused(x, steps), (n,)), [0], unit_seed=True))
+    value, gradient = executable.run([x])
+    np.testing.assert_allclose(value, np.sum((matrix @ x) ** 2), rtol=1e-12)
+    np.testing.assert_allclose(gradient, 2 * matrix.T @ matrix @ x, rtol=1e-11, atol=1e-13)
 
 
 def test_stored_values_are_written_once() -> None:

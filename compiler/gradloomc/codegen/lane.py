@@ -18,7 +18,7 @@ from gradloomc.dialects import kernel, loops
 from gradloomc.dialects import scalar as s
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
-from gradloomc.lowering.fuse import inside_range
+from gradloomc.lowering.index_maps import inside_range
 from gradloomc.lowering.loops import neutral_element
 
 

@@ -18,14 +18,13 @@ from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.errors import UnsupportedError
 from gradloomc.ir.inline import copy_op
 from gradloomc.ir.types import ScalarType
+from gradloomc.lowering.index_maps import IndexMap, identity_map, inside_range, operand_map, sources_of
 from gradloomc.lowering.materialize import (
     Plan,
     is_extern,
     is_inlined,
     plan_materialization,
 )
-
-IndexMap = tuple[tuple[int, int, int], ...]  # (dim, coefficient, offset) per axis; dim -1: the offset alone
 
 # Boxes whose extents differ by no more than this share a nest, and the ends are peeled.
 PEEL_LIMIT = 16
@@ -56,11 +55,6 @@ class Group:
         self.leaves: set[tuple[Value, IndexMap]] | None = None
 
 
-def identity_map(offset: Sequence[int]) -> IndexMap:
-    """Return the map of an array that lies at `offset` in the nest."""
-    return tuple((dim, 1, -start) for dim, start in enumerate(offset))
-
-
 class NestBuilder:
     """Builds the region of one nest: `pull` computes a value's element at the point, once for each index map."""
 
@@ -89,7 +83,7 @@ class NestBuilder:
             if self.is_loaded(key[0]):
                 needed[key] = None
             else:
-                found = needed[key] = self.sources(*key)
+                found = needed[key] = sources_of(*key)
                 stack += found
         for key in sorted(needed, key=lambda key: order.get(key[0], -1)):
             found = needed[key]
@@ -98,24 +92,6 @@ class NestBuilder:
 
     def is_loaded(self, value: Value) -> bool:
         return self.plan.is_loaded(value) and value not in self.own
-
-    def sources(self, value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
-        """Return the (value, map) pairs that the element of a value that is not loaded is computed from."""
-        op: Op = value.owner
-        kind, attributes = op.kind, op.attributes
-        if "elementwise" in kind.tags:
-            return [(operand, index_map) for operand in op.operands]
-        if kind is nd.constant or kind is nd.iota:
-            return []
-        if kind is nd.concatenate:
-            pairs, start, axis = [], 0, attributes["axis"]
-            for operand in op.operands:
-                dim, coefficient, offset = index_map[axis]
-                moved = (dim, coefficient, offset - start)
-                pairs.append((operand, (*index_map[:axis], moved, *index_map[axis + 1 :])))
-                start += operand.type.shape[axis]
-            return pairs
-        return [(op.operands[0], operand_map(op, index_map))]
 
     def compute(self, value: Value, index_map: IndexMap, pairs: list[tuple[Value, IndexMap]]) -> Value:
         """Emit the scalar program of one value from its sources, which have been computed."""
@@ -195,55 +171,9 @@ class NestBuilder:
         return inner if condition is None else s.select(condition, inner, outer)
 
 
-def inside_range(extent: int, coefficient: int, offset: int) -> tuple[int, int]:
-    """Return the points p, as [low, high), with 0 <= coefficient * p + offset < extent."""
-    if coefficient > 0:
-        return -(offset // coefficient), (extent - 1 - offset) // coefficient + 1
-    return -((extent - 1 - offset) // -coefficient), offset // -coefficient + 1
-
-
 def compute_type(element: ScalarType) -> ScalarType:
     """Return the type in which an element is computed: half floats are computed in single precision."""
     return ir_types.f32 if element is ir_types.f16 else element
-
-
-def operand_map(op: Op, index_map: IndexMap) -> IndexMap:
-    """Return where the element of a moved array is in its operand."""
-    kind, a = op.kind, op.attributes
-    operand_shape = op.operands[0].type.shape
-    if kind is nd.broadcast:
-        return tuple(
-            (-1, 0, 0) if extent == 1 else index_map[dim]
-            for extent, dim in zip(operand_shape, a["dims"], strict=True)
-        )
-    if kind is nd.transpose:
-        moved: list[Any] = [None] * len(index_map)
-        for position, axis in enumerate(a["permutation"]):
-            moved[axis] = index_map[position]
-        return tuple(moved)
-    if kind is nd.slice_:
-        return tuple(
-            (dim, coefficient * stride, offset * stride + start)
-            for (dim, coefficient, offset), start, stride in zip(
-                index_map, a["start"], a["stride"], strict=True
-            )
-        )
-    if kind is nd.pad:
-        return tuple(
-            (dim, coefficient, offset - low)
-            for (dim, coefficient, offset), low in zip(index_map, a["low"], strict=True)
-        )
-    if kind is nd.reverse:
-        return tuple(
-            (dim, -coefficient, extent - 1 - offset) if axis in a["axes"] else (dim, coefficient, offset)
-            for axis, (extent, (dim, coefficient, offset)) in enumerate(
-                zip(operand_shape, index_map, strict=True)
-            )
-        )
-    if kind is nd.reshape:
-        kept = iter([m for m, n in zip(index_map, a["shape"], strict=True) if n != 1])
-        return tuple((-1, 0, 0) if extent == 1 else next(kept) for extent in operand_shape)
-    raise UnsupportedError(f"'{op.name}' is no index map", op.location)
 
 
 def apply_scalar(op: Op, operands: Sequence[Value]) -> Value:
@@ -414,7 +344,7 @@ class Fuser:
             if builder.is_loaded(key[0]):
                 found.add(key)
             else:
-                stack.extend(builder.sources(*key))
+                stack.extend(sources_of(*key))
         return found
 
     def emit_nest(self, group: Group) -> None:

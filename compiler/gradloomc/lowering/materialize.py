@@ -9,11 +9,17 @@ fuse.py builds.
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.index_maps import IndexMap, identity_map, sources_of
 
 # In additions per element: what writing an element to memory and reading it back is worth.
 STORE_COST = 60.0
+# At more places than this an element is not recomputed even if that is cheap, to keep loops small.
+MOST_PLACES = 16
 # Above this, a value is not recomputed for every element that it is broadcast to.
 BROADCAST_COST = 8.0
+
+# Moves that let a loop need an array's elements at other places than its point.
+SHIFTING = frozenset({nd.slice_, nd.pad, nd.reverse, nd.concatenate, nd.transpose})
 
 
 class Plan:
@@ -85,6 +91,7 @@ def plan_materialization(function: Op) -> Plan:
         elif op.kind is nd.reshape and not is_unit_reshape(op):
             _materialize(plan, op.operands[0], "reshaped")
             plan.views.add(op.results[0])
+    _keep_shifted(plan, operations)
     _keep_broadcast_operands(plan, operations)
     _set_levels(plan, operations)
     if max(plan.executed.values(), default=0) > 0 and _keep_expensive(plan, operations):
@@ -101,6 +108,51 @@ def _materialize(plan: Plan, value: Value, reason: str) -> None:
         return
     if value not in plan.stored:
         plan.store(value, reason)
+
+
+def _keep_shifted(plan: Plan, operations: list[Op]) -> None:
+    """Materialize what a loop would compute at several places of an array, where reading it there is cheaper.
+
+    A difference of neighbours needs two elements of its operand, a difference of those three, and so on: without this a
+    program of many such steps (time stepping, a tree of halves) would become one loop that recomputes everything.
+    """
+    if sum(op.kind in SHIFTING for op in operations) < 2:
+        return
+    places: dict[Value, set[IndexMap]] = {}  # where an element is asked for, relative to the point
+    for op in reversed(operations):
+        value = op.results[0]
+        maps = places.pop(value, set())
+        if "reduction" in op.kind.tags:
+            source = op.operands[0]
+            places.setdefault(source, set()).add(identity_map([0] * source.type.rank))
+        if not is_inlined(op):
+            continue
+        if not plan.is_loaded(value) and len(maps) > 1:
+            worth = STORE_COST / (len(maps) - 1)
+            if len(maps) > MOST_PLACES or _exceeds(plan, value, worth):
+                plan.store(value, f"needed at {len(maps)} places and dearer to recompute than to read")
+        if value in plan.reasons:
+            point = identity_map([0] * value.type.rank)
+            maps = {point} if value in plan.stored else maps | {point}
+        for index_map in maps:
+            for source, moved in sources_of(value, index_map):
+                if not plan.is_loaded(source):
+                    places.setdefault(source, set()).add(moved)
+
+
+def _exceeds(plan: Plan, value: Value, limit: float) -> bool:
+    """Tell whether an element costs more than `limit` to compute from what is in memory."""
+    seen, stack, total = {value}, [value], 0.0
+    while stack:
+        op: Op = stack.pop().owner
+        total += op.kind.cost
+        if total > limit:
+            return True
+        for operand in op.operands:
+            if operand not in seen and not plan.is_loaded(operand):
+                seen.add(operand)
+                stack.append(operand)
+    return False
 
 
 def _inline_cost(plan: Plan, op: Op) -> float:

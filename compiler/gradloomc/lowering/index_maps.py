@@ -1,0 +1,79 @@
+"""Index maps: which element of an array stands at a point of a nest, and how movement ops change that.
+
+A map has one (dim, coefficient, offset) for each axis of the array: its index is coefficient * point[dim] + offset, or
+the offset alone where dim is -1. This file knows the movement ops of the nd level, and nothing of plans or kernels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gradloomc.dialects import nd
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.errors import UnsupportedError
+
+IndexMap = tuple[tuple[int, int, int], ...]
+
+
+def identity_map(offset: Sequence[int]) -> IndexMap:
+    """Return the map of an array that lies at `offset` in the nest."""
+    return tuple((dim, 1, -start) for dim, start in enumerate(offset))
+
+
+def inside_range(extent: int, coefficient: int, offset: int) -> tuple[int, int]:
+    """Return the points p, as [low, high), with 0 <= coefficient * p + offset < extent."""
+    if coefficient > 0:
+        return -(offset // coefficient), (extent - 1 - offset) // coefficient + 1
+    return -((extent - 1 - offset) // -coefficient), offset // -coefficient + 1
+
+
+def operand_map(op: Op, index_map: IndexMap) -> IndexMap:
+    """Return where the element of a moved array is in its operand."""
+    kind, a = op.kind, op.attributes
+    operand_shape = op.operands[0].type.shape
+    if kind is nd.broadcast:
+        return tuple(
+            (-1, 0, 0) if extent == 1 else index_map[dim] for extent, dim in zip(operand_shape, a["dims"], strict=True)
+        )
+    if kind is nd.transpose:
+        moved: list[Any] = [None] * len(index_map)
+        for position, axis in enumerate(a["permutation"]):
+            moved[axis] = index_map[position]
+        return tuple(moved)
+    if kind is nd.slice_:
+        return tuple(
+            (dim, coefficient * stride, offset * stride + start)
+            for (dim, coefficient, offset), start, stride in zip(index_map, a["start"], a["stride"], strict=True)
+        )
+    if kind is nd.pad:
+        return tuple(
+            (dim, coefficient, offset - low)
+            for (dim, coefficient, offset), low in zip(index_map, a["low"], strict=True)
+        )
+    if kind is nd.reverse:
+        return tuple(
+            (dim, -coefficient, extent - 1 - offset) if axis in a["axes"] else (dim, coefficient, offset)
+            for axis, (extent, (dim, coefficient, offset)) in enumerate(zip(operand_shape, index_map, strict=True))
+        )
+    if kind is nd.reshape:
+        kept = iter([m for m, n in zip(index_map, a["shape"], strict=True) if n != 1])
+        return tuple((-1, 0, 0) if extent == 1 else next(kept) for extent in operand_shape)
+    raise UnsupportedError(f"'{op.name}' is no index map", op.location)
+
+
+def sources_of(value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
+    """Return the (value, map) pairs that the element of a value that is computed in a loop is computed from."""
+    op: Op = value.owner
+    kind = op.kind
+    if "elementwise" in kind.tags:
+        return [(operand, index_map) for operand in op.operands]
+    if kind is nd.constant or kind is nd.iota:
+        return []
+    if kind is nd.concatenate:
+        pairs, start, axis = [], 0, op.attributes["axis"]
+        for operand in op.operands:
+            dim, coefficient, offset = index_map[axis]
+            moved = (dim, coefficient, offset - start)
+            pairs.append((operand, (*index_map[:axis], moved, *index_map[axis + 1 :])))
+            start += operand.type.shape[axis]
+        return pairs
+    return [(op.operands[0], operand_map(op, index_map))]
