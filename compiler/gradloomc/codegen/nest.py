@@ -19,7 +19,9 @@ from gradloomc.codegen.nest_context import Accumulator, NestContext, Piece
 from gradloomc.codegen.reduction import combine, horizontal
 from gradloomc.dialects import kernel, loops
 from gradloomc.ir.core import Op
+from gradloomc.ir.errors import UnsupportedError
 from gradloomc.lowering.loops import neutral_element
+from gradloomc.lowering.tile import LEAST_ROWS
 
 # Vectors between two flushes of a float sum: NumPy's pairwise sum also makes 16 plain additions in a row, and the few
 # instructions of a flush are lost beside them.
@@ -255,6 +257,8 @@ class NestWriter(NestContext):
         extent = self.extents[self.inner]
         row_ok = self.row_test(body)
         if self.rows and self.inner == 0:  # a tile of rows: one piece, whose last vector may reach back before it
+            if self.width > LEAST_ROWS:  # it would reach back before the first row
+                raise UnsupportedError(f"'loops.tiles' needs vectors of at most {LEAST_ROWS} elements", self.op.location)
             piece = Piece(*self.rows, {}, dict.fromkeys(self.sinks, True))
             self.lines += self.main_loop(body, piece, self.rows[1])
             return
