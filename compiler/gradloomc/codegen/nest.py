@@ -258,7 +258,8 @@ class NestWriter(NestContext):
         row_ok = self.row_test(body)
         if self.rows and self.inner == 0:  # a tile of rows: one piece, whose last vector may reach back before it
             if self.width > LEAST_ROWS:  # it would reach back before the first row
-                raise UnsupportedError(f"'loops.tiles' needs vectors of at most {LEAST_ROWS} elements", self.op.location)
+                message = f"'loops.tiles' needs vectors of at most {LEAST_ROWS} elements"
+                raise UnsupportedError(message, self.op.location)
             piece = Piece(*self.rows, {}, dict.fromkeys(self.sinks, True))
             self.lines += self.main_loop(body, piece, self.rows[1])
             return
