@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.trace.context import LARGEST_CONSTANT
 from gradloom.tree import container_of
 
-_CONSTANT_SIZE = 16  # elements; up to here the trace makes a constant of an array
 _COMPARED_SIZE = 512  # elements; up to here an array that the program does not take is compared
 _MOST_PARTS = 64  # of a container whose parts are compared
 _MISSING = object()
@@ -111,7 +111,7 @@ class Guards:
     def _look_into(self, name: str, value: Any) -> list[Any]:
         """Note the content of a value that can change while it stays the same object."""
         if isinstance(value, np.ndarray):
-            limit = _CONSTANT_SIZE if id(value) in self._passed else _COMPARED_SIZE
+            limit = LARGEST_CONSTANT if id(value) in self._passed else _COMPARED_SIZE
             if value.size <= limit and value.flags.writeable and value.dtype.kind != "O":
                 self._contents.append((_array_state, name, value, _array_state(value)))
             return []
