@@ -1,0 +1,1 @@
+"""The eager face: PyTorch's autograd semantics on the compiled engine."""
