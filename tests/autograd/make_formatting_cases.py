@@ -169,6 +169,8 @@ def options() -> Iterator[Case]:
         yield case([1, -2, 3], "int16", (2, 3, 4), options=settings)
         yield case([math.nan, 0.0], "float64", (9,), options=settings)
         yield case([0.5], shape=(), options=settings)
+    for edge in (0, 3):
+        yield case([-1.5], shape=(), options={"threshold": 0, "edgeitems": edge})
     yield case({"range": [1100]}, "int64", (1100,), options={"profile": "full"})
     yield case([0.5, 100.0], shape=(30, 40), options={"profile": "short"})
 

@@ -173,8 +173,8 @@ def _shown(array: np.ndarray) -> np.ndarray:
     """Return the elements that a summary shows."""
     edge = PRINT_OPTS.edgeitems
     if edge == 0:
-        # PyTorch's slice [-0:] of a vector takes all of it; of more dimensions nothing is left.
-        return array if array.ndim == 1 else array[:0]
+        # PyTorch's slice [-0:] of a vector takes all of it; of a matrix nothing is left.
+        return array if array.ndim <= 1 else array[:0]
     for axis, extent in enumerate(array.shape):
         if extent > 2 * edge:
             array = array.take([*range(edge), *range(extent - edge, extent)], axis)
@@ -211,13 +211,17 @@ def _vector(array: np.ndarray, indent: int, summarize: bool, formatter: NumberFo
 
 
 def _add_suffixes(text: str, suffixes: list[str], indent: int) -> str:
-    """Append `, suffix` for each and the closing parenthesis; a suffix that does not fit starts a line."""
+    """Append `, suffix` for each and the closing parenthesis; a suffix that does not fit starts a line.
+
+    A dtype counts as long as PyTorch's name for it, so that lines break where PyTorch breaks them.
+    """
     length = len(text) - text.rfind("\n") + 1  # two more than the last line has, as PyTorch counts
     for suffix in suffixes:
-        if length + len(suffix) + 2 > PRINT_OPTS.linewidth:
+        counted = len(suffix.replace("gradloom.", "torch."))
+        if length + counted + 2 > PRINT_OPTS.linewidth:
             text += ",\n" + " " * indent + suffix
-            length = indent + len(suffix)
+            length = indent + counted
         else:
             text += ", " + suffix
-            length += len(suffix) + 2
+            length += counted + 2
     return text + ")"
