@@ -1,8 +1,8 @@
 """Write formatting_cases.json: tensors of every kind, and the texts that PyTorch has for them.
 
-Run it with torch 2.13 installed, from anywhere: `python tests/autograd/make_formatting_cases.py`. A case gives the array
-(`dtype`, `shape`, and `values` in row-major order, repeated as often as the shape needs; `{"range": [...]}` stands for
-NumPy's arange), what the tensor adds to it, the print options, and `text`: PyTorch's, with `gradloom.` for `torch.`.
+Run it with torch 2.13 installed, from anywhere: `python tests/autograd/make_formatting_cases.py`. A case gives the
+array (`dtype`, `shape`, and `values` in row-major order, repeated as often as the shape needs; `{"range": [...]}` is
+NumPy's arange), what the tensor adds to it, the print options, and `text`: PyTorch's, `gradloom.` put for `torch.`.
 """
 
 import contextlib
@@ -124,7 +124,8 @@ def long_ones() -> Iterator[Case]:
         yield case({"range": [count]}, "int64", (count,))
         yield case({"range": [count]}, "float32", (count,))
     yield case({"range": [-600, 600]}, "int32", (1200,), requires_grad=False)
-    for shape in ((40, 40), (2, 600), (600, 2), (1001, 1), (1, 1001), (7, 7, 30), (6, 6, 40), (5, 6, 7, 8), (2, 3, 200)):
+    large = ((40, 40), (2, 600), (600, 2), (1001, 1), (1, 1001), (7, 7, 30), (6, 6, 40), (5, 6, 7, 8), (2, 3, 200))
+    for shape in large:
         yield case({"range": [math.prod(shape)]}, "float32", shape)
         yield case({"range": [0, 0.5 * math.prod(shape), 0.5]}, "float64", shape, requires_grad=True)
     yield case([1.0] * 500 + [1e-9] + [1.0] * 500)  # the small number is not seen

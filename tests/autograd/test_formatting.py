@@ -118,17 +118,17 @@ def test_dtype_without_counterpart_is_refused() -> None:
 
 def test_options_hold_until_they_are_set_again() -> None:
     set_printoptions(precision=2)
-    assert format_tensor(f4([1.12345])) == "tensor([1.12])"
+    assert format_tensor(np.array([1.12345], f4)) == "tensor([1.12])"
     set_printoptions(threshold=5)
     assert format_tensor(np.arange(10)) == "tensor([0, 1, 2,  ..., 7, 8, 9])"
     assert PRINT_OPTS.precision == 2
     set_printoptions(profile="default")
-    assert format_tensor(f4([1.12345])) == "tensor([1.1235])"
+    assert format_tensor(np.array([1.12345], f4)) == "tensor([1.1235])"
 
 
 def test_sci_mode_is_set_anew_by_each_call() -> None:
     set_printoptions(sci_mode=True)
-    assert format_tensor(f4([1.0])) == "tensor([1.0000e+00])"
+    assert format_tensor(np.array([1.0], f4)) == "tensor([1.0000e+00])"
     set_printoptions(precision=4)
     assert PRINT_OPTS.sci_mode is None
 
@@ -136,7 +136,7 @@ def test_sci_mode_is_set_anew_by_each_call() -> None:
 def test_options_return_after_the_block_even_if_it_raises() -> None:
     before = get_printoptions()
     with pytest.raises(KeyError), printoptions(precision=1, sci_mode=True):
-        assert format_tensor(f4([2.0])) == "tensor([2.0e+00])"
+        assert format_tensor(np.array([2.0], f4)) == "tensor([2.0e+00])"
         raise KeyError
     assert get_printoptions() == before
 

@@ -263,7 +263,10 @@ class Size(tuple[int, ...]):
         return Size(tuple.__add__(other, self)) if isinstance(other, tuple) else NotImplemented
 
     def __mul__(self, times: SupportsIndex, /) -> "Size":
-        return tuple.__new__(Size, tuple.__mul__(self, times))
+        try:
+            return tuple.__new__(Size, tuple.__mul__(self, times))
+        except TypeError:  # not a whole number: Python asks the other operand, then says so
+            return NotImplemented
 
     __rmul__ = __mul__
 
