@@ -324,6 +324,7 @@ def test_size_is_a_tuple() -> None:
 def test_size_is_an_array_beside_arrays() -> None:
     assert np.array_equal(Size([2, 3]) * np.array([1.5, 2.0]), [3.0, 6.0])
     assert np.array_equal(np.array([1, 2]) + Size([2, 3]), [3, 5])
+    assert np.array_equal(operator.add(Size([2, 3]), np.array([1, 2])), [3, 5])
 
 
 def test_numel() -> None:

@@ -255,6 +255,8 @@ class Size(tuple[int, ...]):
         return tuple.__new__(Size, part) if isinstance(key, slice) else part
 
     def __add__(self, other: Any, /) -> "Size":  # pyright: ignore[reportIncompatibleMethodOverride]
+        if hasattr(other, "__array_ufunc__"):
+            return NotImplemented  # an array adds the extents as numbers
         if not isinstance(other, tuple):
             raise TypeError(f"can only concatenate tuple (not {type(other).__name__}) to gradloom.Size")
         return Size(tuple.__add__(self, other))
