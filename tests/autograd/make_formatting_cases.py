@@ -147,6 +147,9 @@ def suffixes() -> Iterator[Case]:
         yield case([0.25], shape=(length,), grad_fn="AddBackward")
         yield case([0.25], "float64", (length,), requires_grad=True)
         yield case([3], "int32", (3 * length,))
+    for extra in range(10, 17):  # one of these is the first that does not fit behind a dtype that starts a line
+        name = "N" * extra + "Backward"
+        yield case([0.25], "float64", (6,), grad_fn=name, options={"linewidth": 60})
     for prefix in ("Parameters(", "W("):
         yield case([0.25], shape=(3, 9), prefix=prefix)
         yield case([1.0, 1e-6], "float64", (2, 2, 2), prefix=prefix)
