@@ -95,11 +95,11 @@ def _transpose_factor(op: Op, facet: Multilinear, position: int, g: Value, maske
     return facet.transposes[position](g, *op.operands, **op.attributes)
 
 
-def vjp_of(function: Op, active: Sequence[int], unit_seed: bool = False) -> Op:
+def vjp_of(function: Op, active: Sequence[int], unit_seed: bool = False, seeded: Sequence[int] | None = None) -> Op:
     """Return (primals..., cotangents of float results...) -> (results..., cotangents of the active arguments...).
 
     With `unit_seed` the first result, a scalar, gets the cotangent 1, other results none, and there are no cotangent
-    arguments.
+    arguments. `seeded` names the results that have a cotangent (by default all that hold floats).
 
     Raises:
         DifferentiationError: an active argument does not hold floats, or an op has no derivative.
@@ -116,7 +116,7 @@ def vjp_of(function: Op, active: Sequence[int], unit_seed: bool = False) -> Op:
     cotangents = Cotangents()
     with at(block):
         for position, (result, tangent) in enumerate(zip(results, tangents, strict=True)):
-            if not is_differentiable(result):
+            if not is_differentiable(result) or (seeded is not None and position not in seeded):
                 continue
             if unit_seed:
                 seed = nd.ones_like(result) if position == 0 else None

@@ -1,0 +1,366 @@
+"""The backward: from outputs and their gradients to the gradients of leaves, through hooks and custom functions.
+
+`run_backward` sweeps from the outputs to the leaves in as few programs as possible: one, unless Python code has to see a
+gradient on the way (a barrier). Then the sweep stops there, the code runs, and the next sweep goes on below it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gradloom.autograd.engine import Backward, compute, is_barrier, post_order
+from gradloom.autograd.errors import error
+from gradloom.autograd.graph import EagerOp, Node
+from gradloom.autograd.modes import state
+from gradloom.autograd.recording import assign, wrap
+from gradloom.autograd.replay import recorded_gradients
+from gradloom.autograd.tensor import Tensor, from_array, method, operation
+
+_ADD = EagerOp("AddBackward0", lambda x, y: x + y)
+_TO = EagerOp("ToCopyBackward0", lambda x, dtype: x.astype(dtype))
+
+
+@contextmanager
+def _grad_mode(enabled: bool) -> Iterator[None]:
+    before, state.grad = state.grad, enabled
+    try:
+        yield
+    finally:
+        state.grad = before
+
+
+def _as_tuple(what: Any) -> tuple[Any, ...]:
+    return (what,) if isinstance(what, Tensor) else tuple(what)
+
+
+def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Any]) -> list[Tensor | None]:
+    """Check the gradients given for the outputs; None stands for ones."""
+    seeds: list[Tensor | None] = []
+    for i, (output, gradient) in enumerate(zip(outputs, gradients, strict=True)):
+        if gradient is None:
+            if output.requires_grad and output.numel() != 1:
+                raise error(
+                    RuntimeError,
+                    "grad can be implicitly created only for scalar outputs",
+                    f"the output has shape {tuple(output.shape)}: call .backward(gradient) with a tensor of that shape "
+                    "(gradloom.ones_like(y) for the gradient of the sum), or reduce it first (y.sum().backward())",
+                )
+            seeds.append(None)
+        elif not isinstance(gradient, Tensor):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
+        else:
+            if gradient.shape != output.shape:
+                raise error(
+                    RuntimeError,
+                    f"Mismatch in shape: grad_output[{i}] has a shape of {gradient.shape} and output[{i}] has a shape "
+                    f"of {output.shape}.",
+                    "the gradient has one number for each element of the output",
+                )
+            element = output._value.type.element
+            if gradient._value.type.element is not element:
+                gradient = operation(_TO, (gradient,), (("dtype", element.dtype),))
+            seeds.append(gradient)
+    return seeds
+
+
+def run_backward(
+    outputs: Sequence[Tensor],
+    gradients: Sequence[Any],
+    retain_graph: bool | None,
+    create_graph: bool,
+    inputs: Sequence[Tensor] | None,
+) -> "Gradients":
+    """Return the gradients of the outputs' weighted sum with respect to the inputs (all leaves if None)."""
+    with _grad_mode(create_graph):
+        seeds = _seeds(outputs, gradients)
+        for i, output in enumerate(outputs):
+            if not output.requires_grad:
+                raise error(
+                    RuntimeError,
+                    f"element {i} of tensors does not require grad and does not have a grad_fn",
+                    "nothing that it was computed from has requires_grad=True, or it was computed under no_grad or "
+                    "from a .detach()",
+                )
+        sweep = Gradients(outputs, seeds, inputs, create_graph)
+        sweep.run()
+        if not (create_graph if retain_graph is None else retain_graph):
+            sweep.release()
+        return sweep
+
+
+class Gradients:
+    """The gradients found by one backward.
+
+    Attributes:
+        leaves: by identity, a leaf tensor and its gradient.
+        nodes: by identity, the gradient of each non-leaf input and of each node that retains its gradient.
+    """
+
+    def __init__(
+        self, outputs: Sequence[Tensor], seeds: Sequence[Tensor | None], inputs: Sequence[Tensor] | None, recorded: bool
+    ):
+        self.recorded = recorded
+        self.wanted = None if inputs is None else {id(x.grad_fn or x) for x in inputs}
+        self.leaves: dict[int, list[Any]] = {}
+        self.nodes: dict[int, list[Any]] = {}
+        self._waiting: dict[int, list[Any]] = {}  # barriers, with the gradient so far
+        self._sweeps: list[Backward] = []
+        self._calls: list[Any] = []
+        self._starts: dict[int, list[Any]] = {}
+        self._roots = [output.grad_fn for output in outputs if output.grad_fn is not None]
+        self._order: dict[int, int] | None = None
+        for output, seed in zip(outputs, seeds, strict=True):
+            self._send(output.grad_fn or output, seed)
+
+    def _send(self, edge: Any, gradient: Tensor | None) -> None:
+        """Let a gradient arrive at a node or a leaf; None stands for ones."""
+        if isinstance(edge, Node) and not is_barrier(edge):
+            if self._is_wanted(edge):
+                self._add(self.nodes, edge, gradient)
+            self._add(self._starts, edge, gradient)
+        elif isinstance(edge, Node):
+            self._add(self._waiting, edge, gradient)
+        elif self.wanted is None or id(edge) in self.wanted:
+            self._add(self.leaves, edge, gradient)
+
+    def _is_wanted(self, node: Node) -> bool:
+        retained = node.extra is not None and "retained" in node.extra
+        return retained or (self.wanted is not None and id(node) in self.wanted)
+
+    def _add(self, where: dict[int, list[Any]], target: Any, gradient: Tensor | None) -> None:
+        found = where.get(id(target))
+        if found is not None:
+            before = _ones_of(target) if found[1] is None else found[1]
+            found[1] = _plus(before, _ones_of(target) if gradient is None else gradient)
+        else:
+            # Only a start can do without the ones: the program has them as a constant.
+            needed = gradient is None and where is not self._starts
+            where[id(target)] = [target, _ones_of(target) if needed else gradient]
+
+    def run(self) -> None:
+        """Sweep until no gradient waits."""
+        while self._starts or self._waiting:
+            if self._starts:
+                starts, self._starts = list(self._starts.values()), {}
+                self._sweep(starts)
+            else:
+                self._pass_barrier()
+        for entry in self.leaves.values():
+            entry[1] = _call_hooks(entry[0]._hooks, entry[1]) if "_hooks" in entry[0].__dict__ else entry[1]
+
+    def _sweep(self, starts: list[Any]) -> None:
+        if self.recorded:
+            pairs = [(node, None if seed is None else True) for node, seed in starts]
+            sweep = Backward(pairs, self.wanted, recorded=True)
+            sweep.check()
+            seeds = [(seed._node(), seed._edge()) for _, seed in starts if seed is not None]
+            leaves, nodes = recorded_gradients(sweep, seeds)
+            found = [[_from_pair(pair) for pair in part] for part in (leaves, nodes)]
+        else:
+            arrays = [(node, None if seed is None else seed._array()) for node, seed in starts]
+            sweep = Backward(arrays, self.wanted)
+            sweep.check()
+            found = [[from_array(array) for array in part] for part in sweep.run()]
+        self._sweeps.append(sweep)
+        for leaf, gradient in zip(sweep.leaf_targets, found[0], strict=True):
+            self._add(self.leaves, leaf, gradient)
+        for node, gradient in zip(sweep.node_targets, found[1], strict=True):
+            self._add(self._waiting if is_barrier(node) else self.nodes, node, gradient)
+
+    def _pass_barrier(self) -> None:
+        """Run the Python code of the barrier that all gradients have reached: the last one in the order of the graph."""
+        if self._order is None:
+            order = post_order(self._roots, lambda node: [e for e in node.edges or () if isinstance(e, Node)])
+            self._order = {id(node): i for i, node in enumerate(order)}
+            for node in order:
+                call = (node.extra or {}).get("call")
+                if call is not None:  # outputs of one call pass together, when the first of them may
+                    first = min(self._order.get(id(each), len(order)) for each in call.outputs)
+                    self._order.update({id(each): first for each in call.outputs if id(each) in self._order})
+        name = max(self._waiting, key=self._order.__getitem__)
+        node, gradient = self._waiting.pop(name)
+        extra = node.extra
+        gradient = _call_hooks(extra.get("hooks"), gradient)
+        if self._is_wanted(node):
+            self._add(self.nodes, node, gradient)
+        call = extra.get("call")
+        if call is None:
+            self._starts[name] = [node, gradient]
+            return
+        gradients = {extra["output"]: gradient}
+        for other in call.outputs:
+            if id(other) in self._waiting and other is not node:
+                _, part = self._waiting.pop(id(other))
+                gradients[other.extra["output"]] = _call_hooks(other.extra.get("hooks"), part)
+        self._calls.append(call)
+        for edge, part in zip(node.edges, call.backward(gradients), strict=True):
+            if edge is not None and part is not None:
+                self._send(edge, part)
+
+    def release(self) -> None:
+        """Give up what the graph keeps for the backward."""
+        for sweep in self._sweeps:
+            if self.recorded:
+                compute([node for node in sweep.nodes if node.array is None])
+            sweep.release()
+        for call in self._calls:
+            call.release()
+
+    def of(self, x: Tensor) -> Tensor | None:
+        """Return the gradient of an input, None if it was not used."""
+        node = x.grad_fn
+        found = self.leaves.get(id(x)) if node is None else self.nodes.get(id(node))
+        return None if found is None else found[1]
+
+    def accumulate(self) -> None:
+        """Add the gradients to `.grad` of the leaves, and of the nodes that retain theirs."""
+        for leaf, gradient in self.leaves.values():
+            accumulate(leaf, gradient)
+            for hook in list(leaf.__dict__.get("_after_hooks", {}).values()):
+                hook(leaf)
+        for node, gradient in self.nodes.values():
+            retained = (node.extra or {}).get("retained")
+            tensor = None if retained is None else retained()
+            if tensor is not None:
+                accumulate(tensor, gradient)
+
+
+def accumulate(x: Tensor, gradient: Tensor) -> None:
+    """Add a gradient to `x.grad`: in place, unless the gradient is part of a graph."""
+    before = x._grad
+    if before is None:
+        x._grad = gradient
+    elif gradient._requires_grad or before._requires_grad:
+        x._grad = operation(_ADD, (before, gradient))
+    else:
+        node = before._value
+        if before._link is None and node.array is not None and not node.inputs and node.array.flags.writeable:
+            np.add(node.array, gradient._array(), out=node.array)
+            if node.counter is None:
+                node.counter = [node.version]
+            node.counter[0] += 1
+            node.version = node.counter[0]
+        else:
+            with _grad_mode(False):
+                assign(before, operation(_ADD, (before, gradient))._value)
+
+
+def _from_pair(pair: Any) -> Tensor:
+    node, edge = pair
+    tensor = wrap(Tensor, node)
+    tensor._grad_fn, tensor._requires_grad = edge, edge is not None
+    return tensor
+
+
+def _plus(a: Tensor, b: Tensor) -> Tensor:
+    return operation(_ADD, (a, b))
+
+
+def _ones_of(target: Any) -> Tensor:
+    """Return ones for a node, or for a leaf tensor."""
+    type = (target if isinstance(target, Node) else target._value).type
+    return from_array(np.ones(type.shape, type.element.dtype))
+
+
+def _call_hooks(hooks: Any, gradient: Tensor) -> Tensor:
+    for hook in list((hooks or {}).values()):
+        result = hook(gradient)
+        if result is not None:
+            gradient = result
+    return gradient
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradients of (the sum of) tensors to `.grad` of the leaves that they were computed from.
+
+    Args:
+        tensors: one or several outputs.
+        grad_tensors: the gradient of what follows, for each output of more than one element: of its shape.
+        retain_graph: keep what a further backward needs; by default what `create_graph` says.
+        create_graph: record the computation of the gradients, for derivatives of higher order.
+        inputs: the only tensors whose `.grad` is filled in.
+
+    Raises:
+        RuntimeError: an output needs no grad or is no scalar, a shape does not fit, or the graph has been given up.
+    """
+    outputs = _as_tuple(tensors)
+    if inputs is not None:
+        inputs = _as_tuple(inputs)
+        if not inputs:
+            raise error(RuntimeError, "`inputs` argument to `backward()` cannot be empty.")
+    gradients = [None] * len(outputs) if grad_tensors is None else _as_tuple(grad_tensors)
+    if len(gradients) != len(outputs):
+        raise error(RuntimeError, f"got {len(outputs)} tensors and {len(gradients)} gradients")
+    found = run_backward(outputs, gradients, retain_graph, create_graph, inputs)
+    found.accumulate()
+    for x in inputs or ():
+        if x.grad_fn is not None and not x.retains_grad and found.of(x) is not None:
+            accumulate(x, found.of(x))  # type: ignore[arg-type]
+
+
+@method("backward")
+def _tensor_backward(
+    self: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradients of this tensor to `.grad` of the leaves it was computed from; see `autograd.backward`."""
+    if gradient is not None and not isinstance(gradient, Tensor):
+        what = gradient[0] if isinstance(gradient, (list, tuple)) and gradient else gradient
+        raise TypeError(f"gradients can be either Tensors or None, but got {type(what).__name__}")
+    backward(self, None if gradient is None else (gradient,), retain_graph, create_graph, inputs)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """Return the gradients of (the sum of) outputs with respect to the inputs; no `.grad` is touched.
+
+    Raises:
+        RuntimeError: as `backward`, or an input was not used (`allow_unused=True` returns None for it).
+    """
+    outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+    if is_grads_batched:
+        raise error(RuntimeError, "is_grads_batched is not supported", "call grad once for each gradient")
+    gradients = [None] * len(outputs) if grad_outputs is None else _as_tuple(grad_outputs)
+    for x in inputs:
+        if not x.requires_grad:
+            raise error(
+                RuntimeError,
+                "One of the differentiated Tensors does not require grad",
+                "set requires_grad on the input before the outputs are computed from it",
+            )
+    if allow_unused is None:
+        allow_unused = materialize_grads
+    found = run_backward(outputs, gradients, retain_graph, create_graph, inputs)
+    results: list[Any] = []
+    for i, x in enumerate(inputs):
+        gradient = found.of(x)
+        if gradient is None and not allow_unused:
+            raise error(
+                RuntimeError,
+                f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
+                "allow_unused=True if this is the desired behavior.",
+            )
+        if gradient is None and materialize_grads:
+            gradient = from_array(np.zeros(x.shape, x._value.type.element.dtype))
+        results.append(gradient)
+    return tuple(results)

@@ -1,0 +1,662 @@
+"""From recorded nodes to values and gradients: one `nd` function for all that is asked for, found again by structure.
+
+`compute` gives nodes their values. `Backward` is one sweep: it turns the graph above some leaves into one function of
+values and gradients. A function that is met for the first time is interpreted if that is little work; otherwise, and
+whenever it is met again, it is compiled. Knows nothing of tensors but that a leaf is one, and nothing of hooks.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradloom.autograd.dtypes import dtype_of
+from gradloom.autograd.errors import error, recorded_at
+from gradloom.autograd.graph import Node, data_node
+from gradloom.exec.executable import Executable
+from gradloom.trace.capture import trace_flat
+from gradloom.trace.tracer import Tracer
+from gradloomc.ad.transform import vjp_of
+from gradloomc.dialects import nd
+from gradloomc.dialects.func import body_of, finish_function
+from gradloomc.interp.interpreter import interpret
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.core import Block, Op, Value
+from gradloomc.ir.types import TensorType, tensor
+from gradloomc.passes.dce import eliminate_dead_code
+
+Array = np.ndarray[Any, Any]
+
+SECOND_BACKWARD = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+    "after calling backward."
+)
+_SECOND_FIX = "pass retain_graph=True to the first backward, or compute the loss anew"
+
+# A structure is compiled when it is met for the first time only if interpreting it takes longer than LLVM needs.
+COMPILE_AT_ONCE_FROM = 20_000_000  # elements computed
+# Compiling longer programs than this takes seconds; they are interpreted.
+LARGEST_COMPILED = 6_000  # ops
+_NUMBER_TYPES = {float: tensor((), ir_types.f64), int: tensor((), ir_types.i64), bool: tensor((), ir_types.i1)}
+
+
+class Counters:
+    """What the engine has done, for tests and for the curious."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Set all counters to zero."""
+        self.structures = self.compiled = self.interpreted_runs = self.native_runs = 0
+
+
+counters = Counters()
+
+
+class Structure:
+    """A program that was met before.
+
+    Attributes:
+        numbers: the Python numbers that the program was built with.
+        varying: the positions of those that have varied since: they are arguments.
+        function, captured: the program and the arrays it needs besides its arguments.
+    """
+
+    __slots__ = ("captured", "executable", "function", "met", "numbers", "varying", "work")
+
+    def __init__(self, numbers: tuple[Any, ...]):
+        self.numbers, self.varying = numbers, frozenset[int]()
+        self.function: Any = None
+        self.captured: list[Array] = []
+        self.executable: Executable | None = None
+        self.met = self.work = 0
+
+    def fits(self, numbers: tuple[Any, ...]) -> bool:
+        """Tell whether the program can be run with these numbers; if not, those that differ become arguments."""
+        if numbers == self.numbers and not any(map(_is_negative_zero, numbers)):
+            return True
+        differing = {i for i, (a, b) in enumerate(zip(numbers, self.numbers, strict=True)) if not _same(a, b)}
+        if differing <= self.varying:
+            return True
+        self.varying |= differing
+        self.numbers, self.function, self.executable = numbers, None, None
+        return False
+
+
+def _is_negative_zero(number: Any) -> bool:
+    return number == 0 and str(number)[0] == "-"
+
+
+def _same(a: Any, b: Any) -> bool:
+    return (a == b or (a != a and b != b)) and _is_negative_zero(a) == _is_negative_zero(b)
+
+
+_structures: dict[Any, Structure] = {}
+_lock = threading.RLock()
+
+
+class Program:
+    """A set of nodes to be computed together, described so that the same program is recognised.
+
+    `key` describes everything but the numbers and the arrays. Slots number the values: arguments (arrays that are there)
+    count from -1 downwards, nodes to be computed from 0 upwards.
+    """
+
+    __slots__ = ("arguments", "key", "numbers", "order", "slots")
+
+    def __init__(self) -> None:
+        self.arguments: list[tuple[Node, Any]] = []  # the node that has the value, and the leaf it stands for or None
+        self.slots: dict[Any, int] = {}
+        self.order: list[Node] = []
+        self.numbers: list[Any] = []
+        self.key: list[Any] = []
+
+    def argument(self, node: Node, role: Any = None) -> int:
+        """Return the slot of an argument; a leaf in two roles is two arguments."""
+        name = (id(node), id(role))
+        slot = self.slots.get(name)
+        if slot is None:
+            self.arguments.append((node, role))
+            slot = self.slots[name] = -len(self.arguments)
+        return slot
+
+    def arrays(self, structure: Structure) -> list[Any]:
+        """Return what the structure's function takes."""
+        arrays: list[Any] = [node.array for node, _ in self.arguments]
+        for position in sorted(structure.varying):
+            arrays.append(np.asarray(self.numbers[position]))
+        return arrays + structure.captured
+
+    def structure(self, build: Callable[[Structure], None]) -> Structure:
+        """Return the structure that this program is an instance of, built by `build` when it is new."""
+        key, numbers = tuple(self.key), tuple(self.numbers)
+        found = _structures.get(key)
+        if found is None:
+            found = _structures[key] = Structure(numbers)
+            counters.structures += 1
+        if not found.fits(numbers) or found.function is None:
+            build(found)
+        return found
+
+
+def run(structure: Structure, arrays: list[Any]) -> list[Array]:
+    """Run a structure's function, natively if that pays."""
+    structure.met += 1
+    executable = structure.executable
+    if executable is None:
+        worth = structure.met > 1 or structure.work >= COMPILE_AT_ONCE_FROM
+        if not worth or len(body_of(structure.function).ops) > LARGEST_COMPILED:
+            counters.interpreted_runs += 1
+            return interpret(structure.function, arrays)
+        counters.compiled += 1
+        executable = structure.executable = Executable(structure.function)
+    counters.native_runs += 1
+    return executable.run(arrays)
+
+
+def _work_of(function: Op) -> int:
+    return sum(value.type.size for op in body_of(function).ops for value in op.results)
+
+
+def check_saved(node: Node) -> None:
+    """Raise if a value that the derivative of `node` reads was given up, or has been written since."""
+    operands, result = node.signature.saved(tuple([edge is not None for edge in node.edges or ()]))
+    if node.freed:
+        if operands or result:
+            raise error(RuntimeError, SECOND_BACKWARD, _SECOND_FIX, recorded_at(node))
+        return
+    saved = [node.inputs[k] for k in sorted(operands)] + ([node] if result else [])
+    for value in saved:
+        if value.counter is not None and value.counter[0] != value.version:
+            name = value.name().removesuffix("0").removesuffix("1").removesuffix("Backward")
+            origin = f", which is output 0 of {name}," if value.signature is not None else ""
+            raise error(
+                RuntimeError,
+                "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"[gradloom.{dtype_of(value.type.element).type_name}Tensor {list(value.type.shape)}]{origin} is at version "
+                f"{value.counter[0]}; expected version {value.version} instead. Hint: enable anomaly detection to find "
+                "the operation that failed to compute its gradient, with "
+                "gradloom.autograd.set_detect_anomaly(True, check_nan=False).",
+                "write out of place (y = y + 1 instead of y += 1), or write into a .clone()",
+                recorded_at(node),
+            )
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def post_order(starts: Sequence[Node], children: Callable[[Node], Sequence[Node]]) -> list[Node]:
+    """Return all nodes that `children` leads to, each after its children."""
+    order: list[Node] = []
+    entered: set[int] = set()
+    left: set[int] = set()
+    stack = list(starts)
+    while stack:
+        node = stack[-1]
+        name = id(node)
+        if name in entered:
+            stack.pop()
+            if name not in left:
+                left.add(name)
+                order.append(node)
+            continue
+        entered.add(name)
+        for child in children(node):
+            if id(child) not in entered:
+                stack.append(child)
+    return order
+
+
+def _pending(node: Node) -> list[Node]:
+    """The operands of a node that are not computed yet."""
+    return [x for x in node.inputs if isinstance(x, Node) and x.array is None]
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def compute(nodes: Sequence[Node]) -> None:
+    """Give nodes their values, in one program. Products in a graph that a backward may follow are kept as well."""
+    wanted = [node for node in nodes if node.array is None]
+    if not wanted:
+        return
+    with _lock:
+        program = Program()
+        program.order = order = post_order(wanted, _pending)
+        key = program.key
+        for position, node in enumerate(order):
+            program.slots[id(node)] = position
+            key.append(node.signature.code)
+            for x in node.inputs:
+                if not isinstance(x, Node):
+                    program.numbers.append(x)
+                elif x.array is None:
+                    key.append(program.slots[id(x)])
+                else:
+                    key.append(program.argument(x))
+        kept = {id(node) for node in wanted}
+        outputs = [
+            i
+            for i, node in enumerate(order)
+            if id(node) in kept or (node.signature.op.costly and node.edges is not None)
+        ]
+        key.append(-1)
+        key += outputs
+        structure = program.structure(lambda found: _build_forward(program, found, outputs))
+        results = run(structure, program.arrays(structure))
+        for position, array in zip(outputs, results, strict=True):
+            settle(order[position], array)
+
+
+def settle(node: Node, array: Array) -> None:
+    """Give a node its value. Where no gradient flows, what it was computed from is let go."""
+    node.array = array
+    node.depth = 0
+    if node.edges is None:
+        node.inputs = ()
+
+
+def _build_forward(program: Program, structure: Structure, outputs: Sequence[int]) -> None:
+    def call(tracers: list[Tracer]) -> list[Any]:
+        arguments, numbers = _operands(program, structure, tracers)
+        values: list[Tracer] = []
+        counter = iter(range(len(numbers)))
+        for node in program.order:
+            operands = []
+            for x in node.inputs:
+                if not isinstance(x, Node):
+                    operands.append(numbers[next(counter)])
+                else:
+                    operands.append(values[program.slots[id(x)]] if x.array is None else arguments[program.argument(x)])
+            values.append(emit(node, operands))
+        return [values[i] for i in outputs]
+
+    types, hints = _argument_types(program, structure)
+    traced = trace_flat(call, types, hints, "forward")
+    structure.function, structure.captured = traced.function, traced.captured
+    structure.work = _work_of(traced.function)
+
+
+def _argument_types(program: Program, structure: Structure) -> tuple[list[TensorType], list[str]]:
+    types = [node.type for node, _ in program.arguments]
+    hints = [f"x{i}" for i in range(len(types))]
+    for position in sorted(structure.varying):
+        types.append(_NUMBER_TYPES[program.numbers[position].__class__])
+        hints.append(f"number{position}")
+    return types, hints
+
+
+def _operands(program: Program, structure: Structure, tracers: list[Tracer]) -> tuple[dict[int, Tracer], list[Any]]:
+    """Return the arguments by slot, and the numbers: those that vary as weak tracers."""
+    count = len(program.arguments)
+    arguments = {-1 - i: tracer for i, tracer in enumerate(tracers[:count])}
+    numbers = list(program.numbers)
+    for position, tracer in zip(sorted(structure.varying), tracers[count:], strict=True):
+        tracer.weak = True
+        numbers[position] = tracer
+    return arguments, numbers
+
+
+def emit(node: Node, operands: Sequence[Any]) -> Tracer:
+    """Apply a node's operation in the function that is being traced; its ops get the place of the user's call."""
+    block = insertion.block
+    before = len(block.ops)
+    result = node.signature.build(operands)
+    location = node.location
+    for op in block.ops[before:]:
+        op.location = location
+    return result
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+Seed = Array | None  # the gradient of a start; None stands for ones
+
+
+def is_barrier(node: Node) -> bool:
+    """Tell whether Python code has to see the gradient of a node before it goes on: a hook, or a custom function."""
+    extra = node.extra
+    return extra is not None and ("hooks" in extra or "call" in extra)
+
+
+class Backward:
+    """One sweep through a graph, from some nodes down to leaves (and to nodes at which it shall stop or look).
+
+    Args:
+        starts: nodes whose gradients are known.
+        wanted: identities of the leaf tensors and nodes that gradients are wanted of; None for all leaves.
+        recorded: the gradients are to be recorded themselves, so every value in the graph becomes an argument.
+
+    Attributes:
+        nodes: the nodes that take part, each after those that its gradient goes to.
+        leaf_targets: the leaf tensors reached.
+        node_targets: the nodes reached whose gradients are asked for: those of `wanted`, those that retain their
+            gradient, and the barriers, where the sweep stops.
+    """
+
+    def __init__(self, starts: Sequence[tuple[Node, Seed]], wanted: "set[int] | None" = None, recorded: bool = False):
+        self.starts, self.recorded, self._wanted = starts, recorded, wanted
+        self._start_names = {id(node) for node, _ in starts}
+        self._stops: set[int] = set()
+        self._watched: set[int] = wanted or set()
+        self.nodes = post_order([node for node, _ in starts], self._below)
+        if wanted is not None:
+            self.nodes = self._needed(wanted)
+        self._inside = {id(node) for node in self.nodes}
+        self.leaf_targets: list[Any] = []
+        self.node_targets: list[Node] = []
+
+    def _below(self, node: Node) -> list[Node]:
+        if node.extra is not None and id(node) not in self._start_names:
+            if is_barrier(node):
+                self._stops.add(id(node))
+                return []
+            if "retained" in node.extra:
+                self._watched = {*self._watched, id(node)}
+        return [edge for edge in node.edges or () if isinstance(edge, Node)]
+
+    def _is_cut(self, node: Node) -> bool:
+        return id(node) in self._stops
+
+    def _needed(self, wanted: set[int]) -> list[Node]:
+        """Return the nodes from which a gradient reaches something that is wanted, or a barrier."""
+        needed: set[int] = set()
+        for node in self.nodes:
+            name = id(node)
+            if name in wanted or name in self._stops:
+                needed.add(name)
+            elif any(edge is not None and (id(edge) in needed or id(edge) in wanted) for edge in node.edges or ()):
+                needed.add(name)
+        return [node for node in self.nodes if id(node) in needed]
+
+    def flows(self, edge: Any) -> bool:
+        """Tell whether the gradient along an edge is wanted."""
+        if edge is None:
+            return False
+        if isinstance(edge, Node):
+            return id(edge) in self._inside
+        return self._wanted is None or id(edge) in self._wanted
+
+    # --- the program --------------------------------------------------------------------------------------------------
+
+    def run(self) -> tuple[list[Array], list[Array]]:
+        """Return the gradients of the leaf targets and of the node targets; give values to nodes that somebody holds."""
+        with _lock:
+            structure, program = self.prepare()
+            arrays = program.arrays(structure)
+            arrays += [seed for _, seed in self.starts if seed is not None]
+            results = run(structure, arrays)
+            live = len(self._live)
+            for node, array in zip(self._live, results[:live], strict=True):
+                settle(node, array)
+            leaves = live + len(self.leaf_targets)
+            return results[live:leaves], results[leaves:]
+
+    def prepare(self) -> tuple[Structure, Program]:
+        """Return the structure of the sweep, and the program that describes this instance of it."""
+        program = self.describe()
+        return program.structure(lambda found: self._build(program, found)), program
+
+    def describe(self) -> Program:
+        """Describe the sweep as a program, and find the targets."""
+        program = self._program = Program()
+        key, slots, inside = program.key, program.slots, self._inside
+        program.order = order = post_order([node for node, _ in self.starts], self._children)
+        references = dict.fromkeys(inside, 1)  # self.nodes
+        targets: dict[int, Any] = {}
+        for node, _ in self.starts:
+            references[id(node)] += 1
+        for position, node in enumerate(order):
+            name = id(node)
+            slots[name] = position
+            takes_part = name in inside
+            cut = takes_part and self._is_cut(node)
+            known = node.array is not None or (self.recorded and takes_part)
+            wanted = takes_part and (cut or (name in self._watched and name not in self._start_names))
+            if wanted:
+                self.node_targets.append(node)
+            key.append(node.signature.code if node.signature is not None else 0)
+            key.append(takes_part | cut << 1 | known << 2 | wanted << 3 | node.freed << 4)
+            if known:
+                key.append(program.argument(node, node))
+            for k, x in enumerate(self._inputs(node)):
+                if x.__class__ in _NUMBER_TYPES:
+                    program.numbers.append(x)
+                    continue
+                edge = node.edges[k] if takes_part and not cut and node.edges is not None else None
+                if isinstance(edge, Node):
+                    references[id(edge)] = references.get(id(edge), 0) + 1
+                if not self.flows(edge):
+                    edge = None
+                if x is not None:
+                    references[id(x)] = references.get(id(x), 0) + 1
+                if edge is None:
+                    key.append(self._plain(program, x))
+                elif isinstance(edge, Node):
+                    written = x is not None and x is not edge
+                    key.append(slots[id(edge)] << 2 | 1 | written << 1)
+                    if written:
+                        key.append(program.argument(self._available(x)))
+                else:
+                    targets.setdefault(id(edge), edge)
+                    key.append(program.argument(self._available(edge._value if x is None else x), edge))
+        self.leaf_targets = list(targets.values())
+        self._live = [] if self.recorded else _held(order, references)
+        key.append(-2)
+        key += [slots[id(node)] for node in self._live]
+        key.append(-3)
+        for node, seed in self.starts:
+            key += (slots[id(node)], seed is None)
+        key += (-4, self.recorded)
+        # which arguments stand for the same leaf
+        numbers = {id(leaf): i for i, leaf in enumerate(self.leaf_targets)}
+        key += [numbers.get(id(leaf), -1) for _, leaf in program.arguments]
+        return program
+
+    def _inputs(self, node: Node) -> Sequence[Any]:
+        """The operands of a node: None where the value was given up."""
+        if id(node) not in self._inside:
+            return node.inputs
+        if self._is_cut(node) and (node.array is not None or self.recorded):
+            return ()
+        if not node.inputs and node.edges:
+            return [key(0) if key in _NUMBER_TYPES else None for key in node.signature.keys]
+        return node.inputs
+
+    def _children(self, node: Node) -> list[Node]:
+        found: list[Node] = []
+        if id(node) in self._inside:
+            if self._is_cut(node):
+                return _pending(node) if node.array is None and not self.recorded else found
+            found = [edge for edge in node.edges or () if isinstance(edge, Node) and id(edge) in self._inside]
+        elif node.array is not None:
+            return found
+        if not self.recorded:
+            found += _pending(node)
+        return found
+
+    def _plain(self, program: Program, x: Any) -> int:
+        """Return the slot of an operand that no gradient flows to."""
+        if x is None:
+            return 0
+        if x.array is None and not self.recorded:
+            return program.slots[id(x)] << 2
+        return program.argument(x)
+
+    def _available(self, x: Node) -> Node:
+        if x.array is None and not self.recorded:
+            compute([x])
+        return x
+
+    def check(self) -> None:
+        """Raise what PyTorch raises where a value that the backward reads was given up, or has been written since."""
+        for node in self.nodes:
+            if self._is_cut(node) or node.signature is None:
+                continue
+            counter = node.counter
+            stale = counter is not None and counter[0] != node.version
+            for x in node.inputs:
+                if x.__class__ not in _NUMBER_TYPES and x.counter is not None and x.counter[0] != x.version:
+                    stale = True
+            if node.freed or stale:
+                check_saved(node)
+
+    def release(self) -> None:
+        """Give up what the nodes keep for the backward."""
+        for node in self.nodes:
+            if not self._is_cut(node):
+                node.freed, node.inputs = True, ()
+
+    # --- building it --------------------------------------------------------------------------------------------------
+
+    def _build(self, program: Program, structure: Structure) -> None:
+        types, hints = _argument_types(program, structure)
+        count = len(types)
+        probes = [node.type for node in self.node_targets]
+        names = [f"probe{i}" for i in range(len(probes))]
+        traced = trace_flat(
+            lambda tracers: self._primal(program, structure, tracers[:count], tracers[count:]),
+            types + probes,
+            hints + names,
+            "loss",
+        )
+        body = body_of(traced.function)
+        of_leaves = [i for i, (node, leaf) in enumerate(program.arguments) if leaf is not None and leaf is not node]
+        active = of_leaves + [count + i for i in range(len(probes))]
+        function = vjp_of(traced.function, active, seeded=range(len(self.starts)))
+        block = body_of(function)
+        self._substitute(program, block)
+        seeds = block.arguments[len(body.arguments) :]
+        captured = block.arguments[count + len(probes) : len(body.arguments)]
+        end = block.ops.pop()
+        operands = list(end.operands)
+        end.drop_uses()
+        starts, live = len(self.starts), len(self._live)
+        values, gradients = operands[starts : starts + live], operands[starts + live :]
+        with at(block):
+            kept = self._seed_constants(block, seeds)
+            results = values + self._per_leaf(program, of_leaves, gradients) + gradients[len(of_leaves) :]
+        block.arguments = [*block.arguments[:count], *captured, *kept]
+        for i, argument in enumerate(block.arguments):
+            argument.index = i
+        finish_function(function, results)
+        eliminate_dead_code(function)
+        structure.function, structure.captured = function, traced.captured
+        structure.work = _work_of(function)
+
+    def _per_leaf(self, program: Program, of_leaves: list[int], gradients: list[Value]) -> list[Value]:
+        """Add up the gradients of the arguments that stand for the same leaf."""
+        sums: dict[int, Value] = {}
+        for position, gradient in zip(of_leaves, gradients, strict=False):
+            name = id(program.arguments[position][1])
+            sums[name] = nd.add(sums[name], gradient) if name in sums else gradient
+        return [sums[id(leaf)] for leaf in self.leaf_targets]
+
+    def _seed_constants(self, block: Block, seeds: Sequence[Value]) -> list[Value]:
+        """Replace the seeds that are ones by a constant; return those that stay arguments."""
+        later, block.ops = block.ops, []
+        kept = []
+        for (_, seed), value in zip(self.starts, seeds, strict=True):
+            if seed is None:
+                value.replace_all_uses_with(nd.splat(1, value.type))
+            else:
+                kept.append(value)
+        block.ops += later
+        return kept
+
+    def _substitute(self, program: Program, block: Any) -> None:
+        """Let known values take the place of their computation, and take the probes out again."""
+        known = {f"written{i}": argument for i, argument in enumerate(block.arguments)}
+        for i, (node, role) in enumerate(program.arguments):
+            if role is node:
+                known[f"known{program.slots[id(node)]}"] = block.arguments[i]
+        for op in block.ops:
+            for value in op.results:
+                hint = value.hint
+                if hint is None:
+                    continue
+                if hint in known:
+                    value.replace_all_uses_with(known[hint])
+                elif hint.startswith("probed"):
+                    value.replace_all_uses_with(op.operands[0])
+
+    def _primal(self, program: Program, structure: Structure, tracers: list[Tracer], probes: list[Tracer]) -> list[Any]:
+        """Write the graph as a function: the values of the starts, then of the nodes that somebody holds."""
+        arguments, numbers = _operands(program, structure, tracers)
+        counter = iter(range(len(numbers)))
+        remaining = iter(probes)
+        wanted = {id(node) for node in self.node_targets}
+        values: list[Tracer] = []
+        for position, node in enumerate(program.order):
+            name = id(node)
+            cut = name in self._inside and self._is_cut(node)
+            known = (id(node), id(node)) in program.slots
+            if cut and known:
+                result = arguments[program.argument(node, node)]
+            else:
+                operands = [
+                    numbers[next(counter)]
+                    if x.__class__ in _NUMBER_TYPES
+                    else self._operand(program, node, k, x, values, arguments)
+                    for k, x in enumerate(self._inputs(node))
+                ]
+                result = emit(node, operands)
+                if known:
+                    result.value.hint = f"known{position}"
+            if name in wanted:
+                base = nd.stop_gradient(result.value) if cut else result.value
+                probed = nd.add(base, next(remaining).value)
+                probed.hint = f"probed{position}"
+                result = Tracer(probed)
+            values.append(result)
+        slots = program.slots
+        return [values[slots[id(node)]] for node, _ in self.starts] + [values[slots[id(node)]] for node in self._live]
+
+    def _operand(
+        self, program: Program, node: Node, k: int, x: Any, values: list[Tracer], arguments: dict[int, Tracer]
+    ) -> Tracer:
+        takes_part = id(node) in self._inside and not self._is_cut(node)
+        edge = node.edges[k] if takes_part and node.edges is not None else None
+        if not self.flows(edge):
+            return self._constant_operand(program, node, k, x, values, arguments)
+        if not isinstance(edge, Node):
+            return arguments[program.argument(edge._value if x is None else x, edge)]
+        through = values[program.slots[id(edge)]]
+        if x is None or x is edge:
+            return through
+        # The value is another one than that which the gradient flows to: the memory was written under no_grad.
+        slot = program.argument(x)
+        result = nd.add(through.value, nd.splat(0, through.value.type))
+        result.hint = f"written{-1 - slot}"
+        return Tracer(result)
+
+    def _constant_operand(
+        self, program: Program, node: Node, k: int, x: Any, values: list[Tracer], arguments: dict[int, Tracer]
+    ) -> Tracer:
+        if x is None:
+            return Tracer(nd.splat(0, node.signature.keys[k]))
+        if x.array is None and not self.recorded:
+            return Tracer(nd.stop_gradient(values[program.slots[id(x)]].value))
+        return arguments[program.argument(x)]
+
+
+def _held(order: Sequence[Node], references: dict[int, int]) -> list[Node]:
+    """Return the nodes without a value that something outside of `order` refers to: a tensor, or another graph."""
+    unheld = _count_of_unheld()
+    return [
+        node
+        for node in order
+        if node.array is None and sys.getrefcount(node) > unheld + references.get(id(node), 0)
+    ]
+
+
+def _count_of_unheld() -> int:
+    """Return the reference count of a node in a list that is being walked."""
+    order = [data_node(np.zeros(()))]
+    return [sys.getrefcount(node) for node in order][0]

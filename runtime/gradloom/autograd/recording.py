@@ -1,0 +1,422 @@
+"""Tensors as far as recording needs them: what one holds, how views share memory, what an operation and a write leave.
+
+`Variable` is the lower half of a tensor. An operation makes a node and a tensor around it (`record`); values are computed
+when they are looked at. A write gives the tensor's memory a new node (`assign`), and its views, which keep their root and
+the steps that lead to them, read the new one; only memory that NumPy sees is really written. Knows no operation by name.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradloom.autograd.dtypes import dtype_of
+from gradloom.autograd.engine import check_saved, compute
+from gradloom.autograd.errors import error
+from gradloom.autograd.graph import Array, Attributes, EagerOp, Node, data_node, user_place
+from gradloom.autograd.modes import state
+from gradloomc.ir.types import TensorType
+
+# Longer chains of values that nobody has looked at are computed, so that a loop that only adds up stays small.
+LONGEST_CHAIN = 400
+
+
+class Link:
+    """How a tensor's memory is shared: with NumPy (a root that was exported), or with the root that it is a view of.
+
+    Attributes:
+        root: the tensor whose memory this is; None for a root that NumPy sees.
+        steps: the view operations from the root: (operation, step).
+        seen: the writes to the root when the view was last read.
+        tracked: gradients flow through the view (not so for `.detach()` and `.data`).
+        counted: writes through it count for the version check (not so for `.data`).
+    """
+
+    __slots__ = ("counted", "root", "seen", "steps", "tracked")
+
+    def __init__(self, root: "Variable | None", steps: tuple[Any, ...], tracked: bool, counted: bool = True):
+        self.root, self.steps, self.tracked, self.counted = root, steps, tracked, counted
+        self.seen = 0 if root is None else root._writes
+
+
+class Variable:
+    """What a tensor holds.
+
+    Attributes:
+        _value: the node of its value (of a view: as last read).
+        _grad_fn: the node that its gradient goes to; None for leaves.
+        _link: None for a tensor with memory of its own that NumPy does not see.
+        _writes: how often the memory was written (counted at the root).
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_grad", "_grad_fn", "_link", "_requires_grad", "_value")
+    _writes = 0
+
+    _value: Node
+    _grad_fn: "Node | None"
+    _grad: Any
+    _link: "Link | None"
+    _requires_grad: bool
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def _node(self) -> Node:
+        """The node of its value now."""
+        return self._value if self._link is None else self._linked_node()
+
+    def _linked_node(self) -> Node:
+        link = self._link
+        assert link is not None
+        root = link.root
+        if root is None:
+            self._value.shared = _seen_outside(self._value.array)
+        elif link.seen != root._writes or root._link is not None:
+            self._refresh(link, root)
+        return self._value
+
+    def _refresh(self, link: Link, root: "Variable") -> None:
+        """Read a view anew: its root has been written, or NumPy may write it."""
+        origin = root._node()
+        link.seen = root._writes
+        edge = root._edge() if link.tracked else None
+        node = origin
+        for op, step in link.steps:
+            node, edge = _apply_step(op, step, node, edge)
+        self._value = node
+        if link.tracked and link.steps and node.edges is not None:
+            self._grad_fn, self._requires_grad = node, True
+        if origin.shared:
+            if node.array is None:
+                compute([node])
+            node.shared = True
+
+    def _edge(self) -> Any:
+        """Where a gradient of this tensor goes: a node, the tensor itself if it is a leaf, or None."""
+        if not self._requires_grad:
+            return None
+        return self if self._grad_fn is None else self._grad_fn
+
+    def _array(self) -> Array:
+        """The value, computed now; not to be written."""
+        node = self._value if self._link is None else self._linked_node()
+        if node.array is None:
+            compute([node])
+        return node.array
+
+    @property
+    def _root(self) -> "Variable":
+        link = self._link
+        return self if link is None or link.root is None else link.root
+
+    # --- memory -------------------------------------------------------------------------------------------------------
+
+    def _export(self) -> Array:
+        """Return the array in whose memory the tensor lies, to be seen (and written) by NumPy."""
+        link = self._link
+        if link is not None and link.root is not None:
+            array = link.root._export()
+            for _, step in link.steps:
+                array = step.array(array)
+            return array
+        array = self._array()
+        if link is None:
+            node = self._value
+            array = array if array.flags.writeable and array.base is None else array.copy()
+            # Who has recorded the old node keeps the old values; this tensor goes on with the memory.
+            fresh = data_node(array)
+            fresh.counter = node.counter = [node.version] if node.counter is None else node.counter
+            fresh.version = node.version
+            if sys.getrefcount(node) > 3 or node.edges is not None:
+                node.array = array.copy()
+            self._value, self._link = fresh, Link(None, (), True)
+            self._writes += 1
+        return array[...]
+
+
+def _seen_outside(array: Array) -> bool:
+    """Tell whether somebody else may write into an array that was shared with NumPy: whether he still holds it."""
+    base = array.base
+    if base is None:
+        return sys.getrefcount(array) > _UNHELD
+    return not isinstance(base, np.ndarray) or base.base is not None or sys.getrefcount(base) > _UNHELD_BASE
+
+
+def _count_of_unheld() -> tuple[int, int]:
+    """Return the reference counts that `_seen_outside` sees of an array that one node holds, and of such an array's base."""
+
+    def count(array: Array) -> tuple[int, int]:
+        base = array.base
+        return sys.getrefcount(array), sys.getrefcount(base)
+
+    node = data_node(np.zeros(1)[...])
+    return count(node.array)
+
+
+_UNHELD, _UNHELD_BASE = _count_of_unheld()
+
+
+def wrap(cls: type, node: Node) -> Any:
+    """Return the tensor of a node."""
+    tensor = cls.__new__(cls)
+    tensor._value = node
+    tensor._link = tensor._grad = None
+    if node.edges is None:
+        tensor._grad_fn, tensor._requires_grad = None, False
+    else:
+        tensor._grad_fn, tensor._requires_grad = node, True
+    return tensor
+
+
+# --- recording --------------------------------------------------------------------------------------------------------
+
+
+def record(op: EagerOp, operands: Sequence[Any], attributes: Attributes = ()) -> Node:
+    """Record an operation on tensors and Python numbers; return its node.
+
+    Raises:
+        RuntimeError, TypeError, ...: what the operation's rule raises for operands of these types.
+    """
+    inputs: list[Any] = []
+    keys: list[Any] = []
+    edges: list[Any] = []
+    depth, tracked, eager = 0, False, False
+    for x in operands:
+        if isinstance(x, Variable):
+            node = x._value
+            if x._link is not None:
+                node = x._linked_node()
+                eager = eager or node.shared
+            inputs.append(node)
+            keys.append(node.type)
+            if node.depth > depth:
+                depth = node.depth
+            if x._requires_grad:
+                edges.append(x._grad_fn or x)
+                tracked = True
+            else:
+                edges.append(None)
+        else:
+            inputs.append(x)
+            keys.append(x.__class__)
+            edges.append(None)
+    key = (*keys, attributes)
+    signature = op.signatures.get(key) or op.infer(key, tuple(keys), attributes)
+    node = op.node_class()
+    node.signature = signature
+    node.type = signature.type
+    node.inputs = tuple(inputs)
+    node.edges = tuple(edges) if tracked and state.grad and signature.differentiable else None
+    node.array = None
+    node.depth = depth + 1
+    node.place = user_place()
+    if eager or depth >= LONGEST_CHAIN:
+        compute([node])
+    if _inference_used:
+        _check_inference(node)
+    return node
+
+
+_inference_used: list[bool] = []
+
+
+def _check_inference(node: Node) -> None:
+    """Mark what is made in inference mode, and refuse it where a backward would read it."""
+    if state.inference:
+        node.__dict__["inference"] = True
+    elif node.edges is not None:
+        active = tuple([edge is not None for edge in node.edges])
+        read, _ = node.signature.saved(active)
+        for position in read:
+            if getattr(node.inputs[position], "inference", False):
+                raise error(
+                    RuntimeError,
+                    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
+                    "in computation tracked by autograd. To work around this, you can make a clone to get a normal "
+                    "tensor and use it in autograd, or use `gradloom.no_grad()` instead of `gradloom.inference_mode()`.",
+                )
+
+
+def _apply_step(op: EagerOp, step: Any, node: Node, edge: Any) -> tuple[Node, Any]:
+    """Return the node of one step of a view, and where its gradient goes (nowhere if `edge` is None)."""
+    attributes = (("step", step),)
+    key = (node.type, attributes)
+    signature = op.signatures.get(key) or op.infer(key, (node.type,), attributes)
+    result = op.node_class()
+    result.signature, result.type, result.inputs = signature, signature.type, (node,)
+    result.edges = None if edge is None or not signature.differentiable else (edge,)
+    result.array, result.depth, result.place = None, node.depth + 1, user_place()
+    result.counter = node.counter
+    result.version = node.version
+    return result, (None if result.edges is None else result)
+
+
+def view(x: Variable, op: EagerOp, step: Any, cls: type) -> Any:
+    """Return the view of `x` that a step leads to; it shares the memory of x.
+
+    Args:
+        op: an operation with the one attribute `step`, whose rule is `step.read`.
+        step: has `read(value)`, `write(value, part)`, both on IR values, and `array(array)`; equal steps are one object.
+        cls: the class of tensors.
+    """
+    node = x._node()
+    if node.counter is None:
+        node.counter = [node.version]
+    result, _ = _apply_step(op, step, node, x._edge() if state.grad else None)
+    if node.shared:
+        compute([result])
+        result.shared = True
+    tensor = wrap(cls, result)
+    link = x._link
+    root = x._root
+    steps = ((op, step),) if link is None or link.root is None else (*link.steps, (op, step))
+    tracked = state.grad and (link is None or link.root is None or link.tracked)
+    tensor._link = Link(root, steps, tracked, link is None or link.counted)
+    return tensor
+
+
+def alias(x: Variable, cls: type, counted: bool) -> Any:
+    """Return a tensor with the memory of `x` and without its history."""
+    node = x._node()
+    if node.counter is None:
+        node.counter = [node.version]
+    tensor = cls.__new__(cls)
+    tensor._value, tensor._grad, tensor._grad_fn, tensor._requires_grad = node, None, None, False
+    link = x._link
+    tensor._link = Link(x._root, () if link is None else link.steps, False, counted)
+    return tensor
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def check_writable(x: Variable) -> None:
+    """Raise what PyTorch raises where a write would destroy what gradients are taken of.
+
+    Raises:
+        RuntimeError: `x` is a leaf that requires grad, or a view of one, and operations are being recorded.
+    """
+    if not state.grad:
+        return
+    if x._requires_grad and x._grad_fn is None:
+        raise error(
+            RuntimeError,
+            "a leaf Variable that requires grad is being used in an in-place operation.",
+            "update it inside `with gradloom.no_grad():`, or compute a new tensor (w = w - step)",
+        )
+    link = x._link
+    if link is not None and link.root is not None and link.tracked:
+        root = link.root
+        if root._requires_grad and root._grad_fn is None:
+            raise error(
+                RuntimeError,
+                "a view of a leaf Variable that requires grad is being used in an in-place operation.",
+                "write inside `with gradloom.no_grad():`, or into a .clone()",
+            )
+
+
+def assign(x: Variable, node: Node) -> None:
+    """Let the memory of `x` hold the value of `node`, a new node of the same type recorded with x as its first operand."""
+    link = x._link
+    if node.type is not x._value.type:
+        _refuse_type(x, node)
+    if link is not None and link.root is not None:
+        _assign_view(x, link, link.root, node)
+        return
+    _replace(x, node, True)
+
+
+def _refuse_type(x: Variable, node: Node) -> None:
+    have, want = x._value.type, node.type
+    if have.shape != want.shape:
+        raise error(
+            RuntimeError,
+            f"output with shape {list(have.shape)} doesn't match the broadcast shape {list(want.shape)}",
+            "an in-place operation keeps the shape: compute a new tensor instead",
+        )
+    raise error(
+        RuntimeError,
+        f"result type {dtype_of(want.element).type_name} can't be cast to the desired output type "
+        f"{dtype_of(have.element).type_name}",
+        "compute a new tensor instead, or convert it first",
+    )
+
+
+def _replace(x: Variable, node: Node, counted: bool) -> None:
+    """Give a root a new node."""
+    old = x._value
+    if counted:
+        if old.counter is None:
+            old.counter = [old.version]
+        old.counter[0] += 1
+        node.counter, node.version = old.counter, old.counter[0]
+    else:
+        node.counter, node.version = old.counter, old.version
+    x._writes += 1
+    if node.edges is not None:
+        x._grad_fn, x._requires_grad = node, True
+    if x._link is not None:  # NumPy sees this memory
+        compute([node])
+        np.copyto(old.array, node.array)
+        node.array = old.array
+    elif old.array is not None and node.edges is None:
+        compute([node])
+    x._value = node
+
+
+def _assign_view(x: Variable, link: Link, root: Variable, node: Node) -> None:
+    whole = record_write(root, link, node)
+    _replace(root, whole, link.counted)
+    if link.tracked and node.edges is not None:
+        x._requires_grad = True
+    link.seen = -1
+    x._linked_node()
+
+
+def record_write(root: Variable, link: Link, part: Node) -> Node:
+    """Return the node of the root's memory after a part of it was written through a view."""
+    origin = root._node()
+    steps = tuple([step for _, step in link.steps])
+    attributes = (("steps", steps),)
+    keys = (origin.type, part.type)
+    key = (*keys, attributes)
+    op = COPY_SLICES
+    node = op.node_class()
+    node.signature = signature = op.signatures.get(key) or op.infer(key, keys, attributes)
+    node.type, node.inputs = signature.type, (origin, part)
+    edges = (root._edge(), part if part.edges is not None else None)
+    node.edges = edges if link.tracked and state.grad and edges != (None, None) else None
+    node.array, node.place = None, user_place()
+    node.depth = max(origin.depth, part.depth) + 1
+    if node.depth > LONGEST_CHAIN:
+        compute([node])
+    return node
+
+
+def _write_rule(root: Any, part: Any, steps: tuple[Any, ...]) -> Any:
+    """Replace the part of an array that a chain of steps leads to."""
+    values = [root.value]
+    for step in steps[:-1]:
+        values.append(step.read(values[-1]))
+    new = part.value
+    for step, value in zip(reversed(steps), reversed(values), strict=True):
+        new = step.write(value, new)
+    return new
+
+
+COPY_SLICES = EagerOp("CopySlices", _write_rule)
+
+__all__ = [
+    "COPY_SLICES",
+    "Link",
+    "TensorType",
+    "Variable",
+    "alias",
+    "assign",
+    "check_saved",
+    "check_writable",
+    "record",
+    "record_write",
+    "view",
+    "wrap",
+]
