@@ -64,15 +64,26 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
+_PACKAGES = frozenset({"autograd", "nn", "optim"})
+
+
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'gradloom' has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(home), name)
+    home = _HOME.get(name)
+    if home is not None:
+        value = getattr(import_module(home), name)
+    elif name in _PACKAGES:
+        value = import_module(f"gradloom.{name}")
+    else:  # a name of the eager face, which is imported when it is first used
+        value = None if name.startswith("__") else import_module("gradloom.autograd.namespace").find(name)
+        if value is None:
+            raise AttributeError(f"module 'gradloom' has no attribute {name!r}")
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    from importlib import import_module
+
+    return sorted({*globals(), *_HOME, *_PACKAGES, *import_module("gradloom.autograd.namespace").names()})

@@ -7,7 +7,7 @@ those that shadow builtins (`float`, `int`, `bool`) as well, so that this module
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
@@ -121,6 +121,9 @@ def dtype_of(what: Any, function: str = "") -> dtype:
 _default = float32
 
 
+default_listeners: list[Callable[[], None]] = []  # called when the default dtype has changed
+
+
 def get_default_dtype() -> dtype:
     """Return the dtype of tensors made from Python floats, float32 unless `set_default_dtype` changed it."""
     return _default
@@ -138,6 +141,8 @@ def set_default_dtype(d: dtype) -> None:
     if not d.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
     _default = d
+    for listener in default_listeners:
+        listener()
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.autograd.dtypes import default_listeners
 from gradloom.autograd.saved import values_read
 from gradloom.trace.capture import trace_flat
 from gradloom.trace.context import is_own_file
@@ -195,6 +196,15 @@ class Signature:
         return found
 
 
+_operations: "weakref.WeakSet[EagerOp]" = weakref.WeakSet()
+
+
+def _forget_signatures() -> None:
+    for op in _operations:
+        op.signatures.clear()
+
+
+default_listeners.append(_forget_signatures)
 _codes = iter(range(1, sys.maxsize))
 next_code = _codes.__next__
 
@@ -212,7 +222,7 @@ class EagerOp:
             the derivative reads: a write into anything else does not disturb the backward.
     """
 
-    __slots__ = ("costly", "differentiable", "name", "node_class", "rule", "saves", "signatures")
+    __slots__ = ("__weakref__", "costly", "differentiable", "name", "node_class", "rule", "saves", "signatures")
 
     def __init__(
         self,
@@ -225,6 +235,8 @@ class EagerOp:
         self.name, self.rule, self.differentiable, self.costly, self.saves = name, rule, differentiable, costly, saves
         self.node_class = node_class(name)
         self.signatures: dict[Any, Signature] = {}
+        # What operands of Python numbers and integers give depends on the default dtype.
+        _operations.add(self)
 
     def infer(self, key: Any, keys: tuple[Any, ...], attributes: Attributes = ()) -> Signature:
         """Find the result's type by tracing the rule once; later uses of the signature find it under `key`."""

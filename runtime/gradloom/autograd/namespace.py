@@ -1,0 +1,37 @@
+"""The names of PyTorch's namespace that `gradloom` has: importing this module imports all operations of the eager face."""
+
+from typing import Any
+
+from gradloom.autograd import arithmetic, dtypes, formatting, gradients, modes  # noqa: F401  (importing them fills FUNCTIONS)
+from gradloom.autograd.tensor import FUNCTIONS, Tensor
+
+NAMES: dict[str, Any] = {
+    "Tensor": Tensor,
+    "Size": dtypes.Size,
+    "device": dtypes.device,
+    "dtype": dtypes.dtype,
+    "finfo": dtypes.finfo,
+    "iinfo": dtypes.iinfo,
+    "get_default_dtype": dtypes.get_default_dtype,
+    "set_default_dtype": dtypes.set_default_dtype,
+    "promote_types": dtypes.promote_types,
+    "set_printoptions": formatting.set_printoptions,
+    "no_grad": modes.no_grad,
+    "enable_grad": modes.enable_grad,
+    "set_grad_enabled": modes.set_grad_enabled,
+    "inference_mode": modes.inference_mode,
+    "is_grad_enabled": modes.is_grad_enabled,
+    "is_inference_mode_enabled": modes.is_inference_mode_enabled,
+    **dtypes.DTYPES,
+}
+
+
+def find(name: str) -> Any:
+    """Return what a name of the namespace stands for; None if there is no such name."""
+    found = NAMES.get(name)
+    return FUNCTIONS.get(name) if found is None else found
+
+
+def names() -> list[str]:
+    """Return all names."""
+    return sorted({*NAMES, *FUNCTIONS})
