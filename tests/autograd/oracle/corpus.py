@@ -206,7 +206,7 @@ def number(value: float, digits: int) -> float | str:
 
 def neutral(text: str) -> str:
     """Return a text with gradloom's name where the module is named, and no address."""
-    text = re.sub(r"\btorch(?=[.\s])", "gradloom", text)
+    text = re.sub(r"\btorch(?=[.\s'])", "gradloom", text)
     text = re.sub(r"\w+::autograd::", "", text)
     return re.sub(r"0x[0-9a-f]+", "0x…", text)
 

@@ -65,7 +65,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "transpose": (lambda m, a: a.transpose(0, 1), (A23,)),
     "transpose_negative": (lambda m, a: m.transpose(a, -1, 0), (B223,)),
     "swapaxes": (lambda m, a: a.swapaxes(0, 2), (B223,)),
-    "diag_of_matrix": (lambda m, a: m.diag(a), (A23,)),
+    "diag_of_matrix": (lambda m, a: m.diag(a) * 1, (A23,)),
     "diag_of_vector": (lambda m, a: m.diag(a), (V3,)),
     "diagonal": (lambda m, a: a.diagonal(offset=1), (A23,)),
     "diag_embed": (lambda m, a: m.diag_embed(a), (A23,)),
