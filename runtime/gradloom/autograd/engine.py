@@ -344,36 +344,69 @@ class Backward:
         self.starts, self.recorded, self._wanted = starts, recorded, wanted
         self._start_names = {id(node) for node, _ in starts}
         self._stops: set[int] = set()
-        self._watched: set[int] = wanted or set()
-        self.nodes = post_order([node for node, _ in starts], self._below)
-        if wanted is not None:
-            self.nodes = self._needed(wanted)
-        self._inside = {id(node) for node in self.nodes}
+        self._watched = set(wanted or ())
+        order = post_order([node for node, _ in starts], self._children)
+        used = self._choose(order)
+        self._order = order if len(used) == len(order) else [node for node in order if id(node) in used]
         self.leaf_targets: list[Any] = []
         self.node_targets: list[Node] = []
 
-    def _below(self, node: Node) -> list[Node]:
-        if node.extra is not None and id(node) not in self._start_names:
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes that take part, each after those that its gradient goes to."""
+        return [node for node in self._order if id(node) in self._inside]
+
+    def _children(self, node: Node) -> list[Node]:
+        """What must come before a node in the program: where its gradient goes, and the operands without a value."""
+        extra = node.extra
+        if extra is not None and id(node) not in self._start_names:
             if is_barrier(node):
                 self._stops.add(id(node))
-                return []
-            if "retained" in node.extra:
-                self._watched = {*self._watched, id(node)}
-        return [edge for edge in node.edges or () if isinstance(edge, Node)]
+                return [] if self.recorded or node.array is not None else _pending(node)
+            if "retained" in extra:
+                self._watched.add(id(node))
+        elif extra is not None and "retained" in extra:
+            self._watched.add(id(node))
+        found = [edge for edge in node.edges or () if isinstance(edge, Node)]
+        if not self.recorded:
+            for x in node.inputs:
+                if x.__class__ not in _NUMBER_TYPES and x.array is None and x not in found:
+                    found.append(x)
+        return found
 
-    def _is_cut(self, node: Node) -> bool:
-        return id(node) in self._stops
+    def _choose(self, order: list[Node]) -> set[int]:
+        """Find the nodes that gradients flow through (`_inside`); return them and those whose values they need."""
+        inside = set(self._start_names)
+        for node in reversed(order):
+            if id(node) in inside and id(node) not in self._stops:
+                for edge in node.edges or ():
+                    if isinstance(edge, Node):
+                        inside.add(id(edge))
+        if self._wanted is not None:
+            inside &= self._needed(order, self._wanted)
+        self._inside = inside
+        if len(inside) == len(order):
+            return inside
+        used = set(inside)
+        if not self.recorded:
+            for node in reversed(order):
+                if id(node) in used and (node.array is None or (id(node) in inside and id(node) not in self._stops)):
+                    used.update(map(id, _pending(node)))
+        return used
 
-    def _needed(self, wanted: set[int]) -> list[Node]:
+    def _needed(self, order: list[Node], wanted: set[int]) -> set[int]:
         """Return the nodes from which a gradient reaches something that is wanted, or a barrier."""
         needed: set[int] = set()
-        for node in self.nodes:
+        for node in order:
             name = id(node)
             if name in wanted or name in self._stops:
                 needed.add(name)
             elif any(edge is not None and (id(edge) in needed or id(edge) in wanted) for edge in node.edges or ()):
                 needed.add(name)
-        return [node for node in self.nodes if id(node) in needed]
+        return needed | self._start_names
+
+    def _is_cut(self, node: Node) -> bool:
+        return id(node) in self._stops and id(node) in self._inside
 
     def flows(self, edge: Any) -> bool:
         """Tell whether the gradient along an edge is wanted."""
@@ -407,45 +440,48 @@ class Backward:
         """Describe the sweep as a program, and find the targets."""
         program = self._program = Program()
         key, slots, inside = program.key, program.slots, self._inside
-        program.order = order = post_order([node for node, _ in self.starts], self._children)
-        references = dict.fromkeys(inside, 1)  # self.nodes
+        program.order = order = self._order
+        references: dict[int, int] = {}
         targets: dict[int, Any] = {}
         for node, _ in self.starts:
-            references[id(node)] += 1
+            references[id(node)] = references.get(id(node), 0) + 1
         for position, node in enumerate(order):
             name = id(node)
             slots[name] = position
             takes_part = name in inside
-            cut = takes_part and self._is_cut(node)
+            cut = takes_part and name in self._stops
             known = node.array is not None or (self.recorded and takes_part)
-            wanted = takes_part and (cut or (name in self._watched and name not in self._start_names))
+            wanted = cut or (takes_part and name in self._watched)
+            key.append(0 if node.signature is None else node.signature.code)
+            key.append(takes_part | cut << 1 | known << 2 | wanted << 3 | node.freed << 4)
             if wanted:
                 self.node_targets.append(node)
-            key.append(node.signature.code if node.signature is not None else 0)
-            key.append(takes_part | cut << 1 | known << 2 | wanted << 3 | node.freed << 4)
             if known:
                 key.append(program.argument(node, node))
-            for k, x in enumerate(self._inputs(node)):
+            edges = node.edges if takes_part and not cut else None
+            inputs = self._inputs(node) if cut or node.freed else node.inputs
+            for k, x in enumerate(inputs):
                 if x.__class__ in _NUMBER_TYPES:
                     program.numbers.append(x)
                     continue
-                edge = node.edges[k] if takes_part and not cut and node.edges is not None else None
-                if isinstance(edge, Node):
-                    references[id(edge)] = references.get(id(edge), 0) + 1
-                if not self.flows(edge):
-                    edge = None
                 if x is not None:
                     references[id(x)] = references.get(id(x), 0) + 1
+                edge = None if edges is None else edges[k]
                 if edge is None:
                     key.append(self._plain(program, x))
                 elif isinstance(edge, Node):
-                    written = x is not None and x is not edge
-                    key.append(slots[id(edge)] << 2 | 1 | written << 1)
-                    if written:
-                        key.append(program.argument(self._available(x)))
-                else:
+                    references[id(edge)] = references.get(id(edge), 0) + 1
+                    if id(edge) not in inside:
+                        key.append(self._plain(program, x))
+                    elif x is edge or x is None:
+                        key.append(slots[id(edge)] << 2 | 1)
+                    else:
+                        key += (slots[id(edge)] << 2 | 3, program.argument(self._available(x)))
+                elif self._wanted is None or id(edge) in self._wanted:
                     targets.setdefault(id(edge), edge)
                     key.append(program.argument(self._available(edge._value if x is None else x), edge))
+                else:
+                    key.append(self._plain(program, x))
         self.leaf_targets = list(targets.values())
         self._live = [] if self.recorded else _held(order, references)
         key.append(-2)
@@ -469,18 +505,6 @@ class Backward:
             return [key(0) if key in _NUMBER_TYPES else None for key in node.signature.keys]
         return node.inputs
 
-    def _children(self, node: Node) -> list[Node]:
-        found: list[Node] = []
-        if id(node) in self._inside:
-            if self._is_cut(node):
-                return _pending(node) if node.array is None and not self.recorded else found
-            found = [edge for edge in node.edges or () if isinstance(edge, Node) and id(edge) in self._inside]
-        elif node.array is not None:
-            return found
-        if not self.recorded:
-            found += _pending(node)
-        return found
-
     def _plain(self, program: Program, x: Any) -> int:
         """Return the slot of an operand that no gradient flows to."""
         if x is None:
@@ -497,20 +521,18 @@ class Backward:
     def check(self) -> None:
         """Raise what PyTorch raises where a value that the backward reads was given up, or has been written since."""
         for node in self.nodes:
-            if self._is_cut(node) or node.signature is None:
-                continue
             counter = node.counter
-            stale = counter is not None and counter[0] != node.version
+            stale = node.freed or (counter is not None and counter[0] != node.version)
             for x in node.inputs:
                 if x.__class__ not in _NUMBER_TYPES and x.counter is not None and x.counter[0] != x.version:
                     stale = True
-            if node.freed or stale:
+            if stale and node.signature is not None and not self._is_cut(node):
                 check_saved(node)
 
     def release(self) -> None:
         """Give up what the nodes keep for the backward."""
         for node in self.nodes:
-            if not self._is_cut(node):
+            if id(node) not in self._stops:
                 node.freed, node.inputs = True, ()
 
     # --- building it --------------------------------------------------------------------------------------------------

@@ -116,18 +116,10 @@ class Gradients:
 
     def _send(self, edge: Any, gradient: Tensor | None) -> None:
         """Let a gradient arrive at a node or a leaf; None stands for ones."""
-        if isinstance(edge, Node) and not is_barrier(edge):
-            if self._is_wanted(edge):
-                self._add(self.nodes, edge, gradient)
-            self._add(self._starts, edge, gradient)
-        elif isinstance(edge, Node):
-            self._add(self._waiting, edge, gradient)
+        if isinstance(edge, Node):
+            self._add(self._waiting if is_barrier(edge) else self._starts, edge, gradient)
         elif self.wanted is None or id(edge) in self.wanted:
             self._add(self.leaves, edge, gradient)
-
-    def _is_wanted(self, node: Node) -> bool:
-        retained = node.extra is not None and "retained" in node.extra
-        return retained or (self.wanted is not None and id(node) in self.wanted)
 
     def _add(self, where: dict[int, list[Any]], target: Any, gradient: Tensor | None) -> None:
         found = where.get(id(target))
@@ -183,12 +175,12 @@ class Gradients:
         node, gradient = self._waiting.pop(name)
         extra = node.extra
         gradient = _call_hooks(extra.get("hooks"), gradient)
-        if self._is_wanted(node):
-            self._add(self.nodes, node, gradient)
         call = extra.get("call")
         if call is None:
             self._starts[name] = [node, gradient]
             return
+        if "retained" in extra or (self.wanted is not None and name in self.wanted):
+            self._add(self.nodes, node, gradient)
         gradients = {extra["output"]: gradient}
         for other in call.outputs:
             if id(other) in self._waiting and other is not node:

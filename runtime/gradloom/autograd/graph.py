@@ -144,9 +144,12 @@ def node_class(name: str) -> type[Node]:
     return found
 
 
+_new = object.__new__
+
+
 def data_node(array: Array) -> Node:
     """Return a node for an array that is there already."""
-    node = Node.__new__(Node)
+    node = _new(Node)
     node.signature = None
     node.type = tensor(array.shape, scalar_type(array.dtype))
     node.inputs = ()
@@ -270,7 +273,7 @@ class _OwnFiles(dict[str, bool]):
 
 
 _OWN_FOLDER = __file__.rpartition("autograd")[0]
-_own_files = _OwnFiles()
+own_files = _OwnFiles()
 
 
 def user_place() -> "tuple[CodeType, int] | None":
@@ -278,7 +281,7 @@ def user_place() -> "tuple[CodeType, int] | None":
     frame: Any = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
-        if not _own_files[code.co_filename]:
+        if not own_files[code.co_filename]:
             return (code, frame.f_lasti)
         frame = frame.f_back
     return None

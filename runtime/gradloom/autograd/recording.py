@@ -14,7 +14,16 @@ import numpy as np
 from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.engine import check_saved, compute
 from gradloom.autograd.errors import error
-from gradloom.autograd.graph import Array, Attributes, EagerOp, Node, data_node, user_place
+from gradloom.autograd.graph import (
+    PYTHON_NUMBERS,
+    Array,
+    Attributes,
+    EagerOp,
+    Node,
+    data_node,
+    own_files,
+    user_place,
+)
 from gradloom.autograd.modes import state
 from gradloomc.ir.types import TensorType
 
@@ -156,15 +165,20 @@ def _count_of_unheld() -> tuple[int, int]:
 _UNHELD, _UNHELD_BASE = _count_of_unheld()
 
 
+_new = object.__new__
+
+
 def wrap(cls: type, node: Node) -> Any:
     """Return the tensor of a node."""
-    tensor = cls.__new__(cls)
+    tensor = _new(cls)
     tensor._value = node
     tensor._link = tensor._grad = None
     if node.edges is None:
-        tensor._grad_fn, tensor._requires_grad = None, False
+        tensor._grad_fn = None
+        tensor._requires_grad = False
     else:
-        tensor._grad_fn, tensor._requires_grad = node, True
+        tensor._grad_fn = node
+        tensor._requires_grad = True
     return tensor
 
 
@@ -177,39 +191,49 @@ def record(op: EagerOp, operands: Sequence[Any], attributes: Attributes = ()) ->
     Raises:
         RuntimeError, TypeError, ...: what the operation's rule raises for operands of these types.
     """
+    # This runs once for every operation that a user writes: it is written for speed.
     inputs: list[Any] = []
-    keys: list[Any] = []
-    edges: list[Any] = []
+    keys: list[Any] = [attributes]
     depth, tracked, eager = 0, False, False
     for x in operands:
-        if isinstance(x, Variable):
-            node = x._value
-            if x._link is not None:
-                node = x._linked_node()
-                eager = eager or node.shared
-            inputs.append(node)
-            keys.append(node.type)
-            if node.depth > depth:
-                depth = node.depth
-            if x._requires_grad:
-                edges.append(x._grad_fn or x)
-                tracked = True
-            else:
-                edges.append(None)
-        else:
+        if x.__class__ in _NUMBERS:
             inputs.append(x)
             keys.append(x.__class__)
-            edges.append(None)
-    key = (*keys, attributes)
-    signature = op.signatures.get(key) or op.infer(key, tuple(keys), attributes)
-    node = op.node_class()
+            continue
+        node = x._value
+        if x._link is not None:
+            node = x._linked_node()
+            eager = eager or node.shared
+        inputs.append(node)
+        keys.append(node.type)
+        if node.depth > depth:
+            depth = node.depth
+        if x._requires_grad:
+            tracked = True
+    key = tuple(keys)
+    signature = op.signatures.get(key)
+    if signature is None:
+        signature = op.infer(key, key[1:], attributes)
+    node = _new(op.node_class)
     node.signature = signature
     node.type = signature.type
     node.inputs = tuple(inputs)
-    node.edges = tuple(edges) if tracked and state.grad and signature.differentiable else None
+    node.edges = None
+    if tracked and signature.differentiable and state.grad:
+        node.edges = tuple(
+            [
+                (x._grad_fn or x) if x.__class__ not in _NUMBERS and x._requires_grad else None
+                for x in operands
+            ]
+        )
     node.array = None
     node.depth = depth + 1
-    node.place = user_place()
+    frame: Any = sys._getframe(1)
+    while own_files[frame.f_code.co_filename]:
+        frame = frame.f_back
+        if frame is None:
+            break
+    node.place = None if frame is None else (frame.f_code, frame.f_lasti)
     if eager or depth >= LONGEST_CHAIN:
         compute([node])
     if _inference_used:
@@ -217,6 +241,7 @@ def record(op: EagerOp, operands: Sequence[Any], attributes: Attributes = ()) ->
     return node
 
 
+_NUMBERS = frozenset(PYTHON_NUMBERS)
 _inference_used: list[bool] = []
 
 
@@ -240,7 +265,7 @@ def _check_inference(node: Node) -> None:
 def _apply_step(op: EagerOp, step: Any, node: Node, edge: Any) -> tuple[Node, Any]:
     """Return the node of one step of a view, and where its gradient goes (nowhere if `edge` is None)."""
     attributes = (("step", step),)
-    key = (node.type, attributes)
+    key = (attributes, node.type)
     signature = op.signatures.get(key) or op.infer(key, (node.type,), attributes)
     result = op.node_class()
     result.signature, result.type, result.inputs = signature, signature.type, (node,)
@@ -379,7 +404,7 @@ def record_write(root: Variable, link: Link, part: Node) -> Node:
     steps = tuple([step for _, step in link.steps])
     attributes = (("steps", steps),)
     keys = (origin.type, part.type)
-    key = (*keys, attributes)
+    key = (attributes, *keys)
     op = COPY_SLICES
     node = op.node_class()
     node.signature = signature = op.signatures.get(key) or op.infer(key, keys, attributes)

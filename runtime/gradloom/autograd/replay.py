@@ -35,7 +35,7 @@ def record_pairs(op: EagerOp, pairs: Sequence[Pair], attributes: Attributes = ()
     nodes = tuple([node for node, _ in pairs])
     edges = tuple([edge for _, edge in pairs])
     keys: tuple[TensorType, ...] = tuple([node.type for node in nodes])
-    key = (*keys, attributes)
+    key = (attributes, *keys)
     node = op.node_class()
     node.signature = signature = op.signatures.get(key) or op.infer(key, keys, attributes)
     node.type, node.inputs, node.array, node.place = signature.type, nodes, None, None
