@@ -123,7 +123,10 @@ def ramp(shape: Sequence[int], start: int = 1) -> Any:
 def differentiated(
     m: Any, function: Callable[..., Any], *values: Any, dtype: str = "float64", names: bool = True
 ) -> Observations:
-    """Apply `function` to leaves made of `values`; observe its outputs and each leaf's gradient for cotangents `ramp`."""
+    """Apply `function` to leaves made of `values`; observe its outputs and each leaf's gradient.
+
+    The cotangents are `ramp`s; without `names` those of the outputs' `grad_fn` are not observed.
+    """
     leaves = [m.tensor(value, dtype=getattr(m, dtype), requires_grad=True) for value in values]
     result = function(*leaves)
     outputs = list(result) if isinstance(result, (tuple, list)) else [result]
@@ -230,8 +233,8 @@ def differences(expected: Any, actual: Any, path: str = "", dtype: str = "float3
     if is_kind(expected, "error"):
         yield from error_differences(expected, actual, path)
     elif isinstance(expected, dict) and isinstance(actual, dict):
-        floats = expected.get("dtype")
-        if floats in TOLERANCE and {"values"} <= expected.keys() & actual.keys():
+        holds_values = all(is_kind(each, "tensor") or is_kind(each, "array") for each in (expected, actual))
+        if holds_values and (floats := expected["dtype"]) in TOLERANCE:
             expected, actual = dict(expected), dict(actual)
             yield from float_differences(expected.pop("values"), actual.pop("values"), f"{path}.values", floats)
         for key in sorted(expected.keys() | actual.keys()):

@@ -1,5 +1,7 @@
 """`backward`: what it needs, what it leaves in `.grad`, what it frees."""
 
+from typing import Any
+
 from .corpus import error, graph_of, name_of, program, warned
 
 
@@ -177,7 +179,7 @@ def seed_graph_through_sum(m):
     a = x + 2 * y
     a.retain_grad()
     b = a + z / 2
-    total = sum(b * m.ones_like(x))
+    total: Any = sum(b * m.ones_like(x))
     total.backward()
     return {"total": total, "gradients": [x.grad, y.grad, z.grad, a.grad]}
 

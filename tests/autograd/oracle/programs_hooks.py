@@ -180,7 +180,7 @@ def node_hook(m):
     seen = []
     x = m.tensor([1.0, 2.0], requires_grad=True)
     y = x * 3
-    handle = y.grad_fn.register_hook(lambda inputs, outputs: seen.append([list(inputs)[0], list(outputs)[0]]))
+    handle = y.grad_fn.register_hook(lambda inputs, outputs: seen.append([*inputs[:1], *outputs]))
     y.sum().backward(retain_graph=True)
     handle.remove()
     y.sum().backward()
@@ -214,7 +214,9 @@ def post_accumulate_hook(m):
     (x * 2).sum().backward()
     handle.remove()
     (x * 2).sum().backward()
-    return {"seen": seen, "gradient": x.grad, "result": error(lambda: (x * 2).register_post_accumulate_grad_hook(print))}
+    y = x * 2
+    result = error(lambda: y.register_post_accumulate_grad_hook(lambda leaf: None))
+    return {"seen": seen, "gradient": x.grad, "result": result}
 
 
 @program

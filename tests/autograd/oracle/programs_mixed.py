@@ -19,7 +19,7 @@ def two_layer_net(m):
     """The net of the seed, small: mm, clamp, mm, squared error, updates under no_grad."""
     x, y = data(m, 6, 5, "float32"), data(m, 6, 2, "float32")
     w1, w2 = weights(m, 5, 4, dtype="float32"), weights(m, 4, 2, 1.0, dtype="float32")
-    losses = []
+    losses, loss = [], x
     for _ in range(30):
         y_pred = x.mm(w1).clamp(min=0).mm(w2)
         loss = (y_pred - y).pow(2).sum()
@@ -43,7 +43,8 @@ def logistic_regression(m):
     for _ in range(20):
         p = m.sigmoid(x @ w + b)
         loss = -(y * p.log() + (1 - y) * (1 - p).log()).mean()
-        w.grad = b.grad = None
+        for p in (w, b):
+            p.grad = None
         loss.backward()
         with m.no_grad():
             w -= 0.5 * w.grad
@@ -89,9 +90,7 @@ def truncated_backward_through_time(m):
         h = h.detach()
         for _ in range(2):
             h = m.sin(w * h) + 0.1
-        w.grad = None
-        h.backward()
-        gradients.append(w.grad.item())
+        gradients.append(m.autograd.grad(h, w)[0].item())
     return {"gradients": gradients, "h": h}
 
 

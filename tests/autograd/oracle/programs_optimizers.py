@@ -90,7 +90,8 @@ for _name in ("sgd_momentum", "adam", "adamw", "rmsprop"):
 @program
 def state_tensors(m):
     observed = {}
-    for kind, options in (("SGD", {"lr": 0.1, "momentum": 0.9}), ("Adam", {"amsgrad": True}), ("RMSprop", {"momentum": 0.5})):
+    kinds = {"SGD": {"lr": 0.1, "momentum": 0.9}, "Adam": {"amsgrad": True}, "RMSprop": {"momentum": 0.5}}
+    for kind, options in kinds.items():
         x = m.tensor([1.0, 2.0], requires_grad=True)
         optimizer = getattr(m.optim, kind)([x], **options)
         for _ in range(2):
@@ -105,7 +106,7 @@ def state_tensors(m):
 def plain_loop(m):
     x = m.tensor([3.0, -2.0], requires_grad=True)
     optimizer = m.optim.SGD([x], lr=0.25)
-    observed = []
+    observed, result = [], "none yet"
     for _ in range(5):
         optimizer.zero_grad()
         (x**2).sum().backward()

@@ -7,9 +7,10 @@ from .corpus import differentiated, error, graph_of, program, value_of
 def views_share_storage(m):
     x = m.arange(6.0).reshape(2, 3)
     made = {
-        "view": x.view(3, 2), "reshape": x.reshape(6), "t": x.t(), "slice": x[:, 1:], "row": x[0], "flatten": x.flatten(),
-        "transpose": x.transpose(0, 1), "unsqueeze": x.unsqueeze(0), "expand": x.unsqueeze(0).expand(2, 2, 3),
-        "narrow": x.narrow(1, 0, 2), "select": x.select(0, 0), "detach": x.detach(), "diagonal": x.diagonal(),
+        "view": x.view(3, 2), "reshape": x.reshape(6), "t": x.t(), "slice": x[:, 1:], "row": x[0],
+        "flatten": x.flatten(), "transpose": x.transpose(0, 1), "unsqueeze": x.unsqueeze(0),
+        "expand": x.unsqueeze(0).expand(2, 2, 3), "narrow": x.narrow(1, 0, 2),
+        "select": x.select(0, 0), "detach": x.detach(), "diagonal": x.diagonal(),
     }  # fmt: skip
     x += 10
     return {**made, "copies": [x.clone().data_ptr() == x.data_ptr(), x.t().reshape(6).data_ptr() == x.data_ptr()]}
@@ -125,7 +126,10 @@ def view_sizes(m):
 
 @program
 def chain_of_views(m):
-    return differentiated(m, lambda x: x.view(3, 2).t()[1:].unsqueeze(0).flatten() * 1, [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    def function(x):
+        return x.view(3, 2).t()[1:].unsqueeze(0).flatten() * 1
+
+    return differentiated(m, function, [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 
 @program
