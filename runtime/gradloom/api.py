@@ -87,6 +87,11 @@ class CompiledGrad(Derived):
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if insertion.block is None:
+            if "gradloom.autograd.recording" in sys.modules:  # otherwise there are no tensors
+                from gradloom.autograd import compiled
+
+                if compiled.holds_tensor(args, kwargs):
+                    return compiled.call(self, args, kwargs)
             return super()._call(args, kwargs)
         # Inside a trace the function is simply part of it.
         from gradloom.trace.shadow import shadow_function

@@ -16,7 +16,7 @@ from gradloomc.ir.location import Location
 from gradloomc.ir.printer import print_op
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.materialize import plan_materialization
-from gradloomc.pipelines import clean, to_kernels
+from gradloomc.pipelines import clean, lower, to_kernels
 
 if TYPE_CHECKING:
     from gradloom.program import Program
@@ -33,17 +33,25 @@ def level_text(program: "Program", level: str, generic: bool = False) -> str:
     """
     if level == "nd":
         return print_op(program.primal.function, generic)
-    if level == "adjoint":
-        return print_op(clean(copy_function(program.function)), generic)
-    if level == "kernels":
-        return print_op(to_kernels(copy_function(program.function)), generic)
-    if level == "loops":
-        kernels = to_kernels(copy_function(program.function))
-        return print_op(lower_to_loops(kernels, target().vector_bits), generic)
     if level == "llvm":
         return program.executable.program.text
     if level == "asm":
         return target().assembly(program.executable.program.text)
+    return function_text(program.function, level, generic)
+
+
+def function_text(function: Op, level: str, generic: bool = False) -> str:
+    """Return a function of the nd level at one level from "adjoint" (cleaned) downwards."""
+    copy = copy_function(function)
+    if level == "adjoint":
+        return print_op(clean(copy), generic)
+    if level == "kernels":
+        return print_op(to_kernels(copy), generic)
+    if level == "loops":
+        return print_op(lower_to_loops(to_kernels(copy), target().vector_bits), generic)
+    if level in ("llvm", "asm"):
+        text = lower(copy, target().vector_bits, target().function_attributes).text
+        return text if level == "llvm" else target().assembly(text)
     raise UnsupportedError(f"there is no level {level!r}", fix=f"choose one of {', '.join(LEVELS)}")
 
 

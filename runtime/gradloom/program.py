@@ -85,6 +85,7 @@ class Primal:
         position: from a dynamic leaf to the function's argument.
         result: how the user's result is built up; with has_aux that of the value alone, and `aux`
             that of the rest.
+        operations: for each result, its operation in the eager face, once a tensor was an argument.
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class Primal:
         "captured",
         "function",
         "leaves",
+        "operations",
         "parameters",
         "position",
         "result",
@@ -140,6 +142,7 @@ class Primal:
         self.captured = list(traced.captured)
         self.result, *aux = [Result(structure, tuple(slots)) for structure, slots in outputs]
         self.aux: Result | None = aux[0] if aux else None
+        self.operations: Any = None
 
     def error(
         self, message: str, fix: str = "", location: Location | None = None
