@@ -131,7 +131,9 @@ def differentiated(
     result = function(*leaves)
     outputs = list(result) if isinstance(result, (tuple, list)) else [result]
     tracked = [output for output in outputs if output.requires_grad]
-    cotangents = [m.tensor(ramp(output.shape), dtype=output.dtype).reshape(output.shape) for output in tracked]
+    cotangents = [
+        m.tensor(np.array(ramp(output.shape)).reshape(tuple(output.shape)), dtype=output.dtype) for output in tracked
+    ]
     observed = [output if names else value_of(output) for output in outputs]
     if tracked:
         m.autograd.backward(tracked, cotangents)
