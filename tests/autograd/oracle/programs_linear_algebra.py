@@ -69,7 +69,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "diag_of_vector": (lambda m, a: m.diag(a), (V3,)),
     "diagonal": (lambda m, a: a.diagonal(offset=1), (A23,)),
     "diag_embed": (lambda m, a: m.diag_embed(a), (A23,)),
-    "trace": (lambda m, a: m.trace(a), (A22,)),
+    "trace": (lambda m, a: a.trace(), (A22,)),
     "trace_of_product": (lambda m, a, b: (a @ b).trace(), (A23, A32)),
 }
 
