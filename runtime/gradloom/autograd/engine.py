@@ -15,6 +15,7 @@ import numpy as np
 from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.errors import error, recorded_at
 from gradloom.autograd.graph import Node, data_node
+from gradloom.autograd.matching import LONGEST, Patterns, Writer
 from gradloom.exec.executable import Executable
 from gradloom.trace.capture import trace_flat
 from gradloom.trace.tracer import Tracer
@@ -77,6 +78,12 @@ class Structure:
         self.executable: Executable | None = None
         self.met = self.work = 0
 
+    def inputs(self, arrays: Sequence[Any], numbers: Sequence[Any]) -> list[Any]:
+        """Return what the function takes, but for seeds: arrays, the numbers that vary, the captured arrays."""
+        if not self.varying:
+            return [*arrays, *self.captured]
+        return [*arrays, *[np.asarray(numbers[position]) for position in sorted(self.varying)], *self.captured]
+
     def fits(self, numbers: tuple[Any, ...]) -> bool:
         """Tell whether the program can be run with these numbers; if not, those that differ become arguments."""
         if numbers == self.numbers and not any(map(_is_negative_zero, numbers)):
@@ -97,7 +104,13 @@ def _same(a: Any, b: Any) -> bool:
     return (a == b or (a != a and b != b)) and _is_negative_zero(a) == _is_negative_zero(b)
 
 
+# The second step of a loop may differ from the first (gradients are there, parameters have been updated), so a line that
+# starts a second backward is taken for a loop; one that has started several different ones is not.
+FEW_STRUCTURES = 3
+_places: dict[Any, int] = {}
 _structures: dict[Any, Structure] = {}
+_forward_patterns = Patterns()
+_backward_patterns = Patterns()
 _lock = threading.RLock()
 
 
@@ -128,10 +141,7 @@ class Program:
 
     def arrays(self, structure: Structure) -> list[Any]:
         """Return what the structure's function takes."""
-        arrays: list[Any] = [node.array for node, _ in self.arguments]
-        for position in sorted(structure.varying):
-            arrays.append(np.asarray(self.numbers[position]))
-        return arrays + structure.captured
+        return structure.inputs([node.array for node, _ in self.arguments], self.numbers)
 
     def structure(self, build: Callable[[Structure], None]) -> Structure:
         """Return the structure that this program is an instance of, built by `build` when it is new."""
@@ -145,12 +155,12 @@ class Program:
         return found
 
 
-def run(structure: Structure, arrays: list[Any]) -> list[Array]:
-    """Run a structure's function, natively if that pays."""
+def run(structure: Structure, arrays: list[Any], repeated: bool = False) -> list[Array]:
+    """Run a structure's function, natively if that pays: if it is met again, or looks like the step of a loop."""
     structure.met += 1
     executable = structure.executable
     if executable is None:
-        worth = structure.met > 1 or structure.work >= COMPILE_AT_ONCE_FROM
+        worth = structure.met > 1 or repeated or structure.work >= COMPILE_AT_ONCE_FROM
         if not worth or len(body_of(structure.function).ops) > LARGEST_COMPILED:
             counters.interpreted_runs += 1
             return interpret(structure.function, arrays)
@@ -227,6 +237,15 @@ def compute(nodes: Sequence[Node]) -> None:
     if not wanted:
         return
     with _lock:
+        name = tuple([node.signature for node in wanted])
+        found = _forward_patterns.find(name, wanted)
+        if found is not None and found[1].fits(found[0].numbers):
+            match, structure = found
+            counters.native_runs += 1
+            results = structure.executable.run(structure.inputs(match.arrays, match.numbers))
+            for node, array in zip(match.outputs, results, strict=True):
+                settle(node, array)
+            return
         program = Program()
         program.order = order = post_order(wanted, _pending)
         key = program.key
@@ -250,6 +269,10 @@ def compute(nodes: Sequence[Node]) -> None:
         key += outputs
         structure = program.structure(lambda found: _build_forward(program, found, outputs))
         results = run(structure, program.arrays(structure))
+        if structure.executable is not None and len(order) < LONGEST:
+            given = [order[i] for i in outputs]
+            pattern = Writer(wanted, order, set(), given, program.arguments, (), False).write()
+            _forward_patterns.remember(name, pattern, structure)
         for position, array in zip(outputs, results, strict=True):
             settle(order[position], array)
 
@@ -325,6 +348,26 @@ def is_barrier(node: Node) -> bool:
     return extra is not None and ("hooks" in extra or "call" in extra)
 
 
+def sweep_known(starts: Sequence[tuple[Node, Seed]], retain: bool) -> "list[tuple[Any, Array]] | None":
+    """Return the gradients of all leaves if the graph matches a pattern: (leaf, gradient). Otherwise None."""
+    with _lock:
+        name = tuple([(node.signature, seed is None) for node, seed in starts])
+        found = _backward_patterns.find(name, [node for node, _ in starts])
+        if found is None or not found[1].fits(found[0].numbers):
+            return None
+        match, structure = found
+        arrays = structure.inputs(match.arrays, match.numbers)
+        arrays += [seed for _, seed in starts if seed is not None]
+        counters.native_runs += 1
+        results = structure.executable.run(arrays)
+        for node, array in zip(match.outputs, results, strict=False):
+            settle(node, array)
+        if not retain:
+            for node in match.nodes:
+                node.freed, node.inputs = True, ()
+        return list(zip(match.leaves, results[len(match.outputs) :], strict=True))
+
+
 class Backward:
     """One sweep through a graph, from some nodes down to leaves (and to nodes at which it shall stop or look).
 
@@ -350,6 +393,8 @@ class Backward:
         self._order = order if len(used) == len(order) else [node for node in order if id(node) in used]
         self.leaf_targets: list[Any] = []
         self.node_targets: list[Node] = []
+        self._stand_ins: dict[tuple[int, int], Node] = {}
+        self._leaf_probes: dict[tuple[int, int], int] = {}  # uses of leaves whose values are computed in the program
 
     @property
     def nodes(self) -> list[Node]:
@@ -369,9 +414,12 @@ class Backward:
             self._watched.add(id(node))
         found = [edge for edge in node.edges or () if isinstance(edge, Node)]
         if not self.recorded:
-            for x in node.inputs:
+            for k, x in enumerate(node.inputs):
                 if x.__class__ not in _NUMBER_TYPES and x.array is None and x not in found:
-                    found.append(x)
+                    if node.edges is not None and isinstance(node.edges[k], Node):
+                        compute([x])  # written under no_grad: the value is another one than what the gradient goes to
+                    else:
+                        found.append(x)
         return found
 
     def _choose(self, order: list[Node]) -> set[int]:
@@ -424,12 +472,39 @@ class Backward:
             structure, program = self.prepare()
             arrays = program.arrays(structure)
             arrays += [seed for _, seed in self.starts if seed is not None]
-            results = run(structure, arrays)
+            results = run(structure, arrays, self._is_repeated(structure))
+            if structure.executable is not None:
+                self._remember(structure)
             live = len(self._live)
             for node, array in zip(self._live, results[:live], strict=True):
                 settle(node, array)
             leaves = live + len(self.leaf_targets)
             return results[live:leaves], results[leaves:]
+
+    def _is_repeated(self, structure: Structure) -> bool:
+        """Tell whether a backward has started before from what the same line of the user's program computed."""
+        if structure.met:
+            return True
+        place = self.starts[0][0].place
+        seen = _places.get(place, 0)
+        _places[place] = seen + 1
+        return 0 < seen <= FEW_STRUCTURES
+
+    def _remember(self, structure: Structure) -> None:
+        """Keep a pattern of the graph, if it is one that patterns can describe."""
+        order, program = self._order, self._program
+        plain = self._wanted is None and not (self._stops or self._watched) and len(order) < LONGEST
+        if not plain or any(node.freed for node in order):
+            return
+        for node in order:
+            if id(node) in self._inside:
+                for x, edge in zip(node.inputs, node.edges or (), strict=True):
+                    if isinstance(edge, Node) and x is not edge:
+                        return  # written under no_grad
+        nodes = [node for node, _ in self.starts]
+        writer = Writer(nodes, order, self._inside, self._live, program.arguments, self.leaf_targets, True)
+        name = tuple([(node.signature, seed is None) for node, seed in self.starts])
+        _backward_patterns.remember(name, writer.write(), structure)
 
     def prepare(self) -> tuple[Structure, Program]:
         """Return the structure of the sweep, and the program that describes this instance of it."""
@@ -476,14 +551,18 @@ class Backward:
                     elif x is edge or x is None:
                         key.append(slots[id(edge)] << 2 | 1)
                     else:
-                        key += (slots[id(edge)] << 2 | 3, program.argument(self._available(x)))
+                        key += (slots[id(edge)] << 2 | 3, program.argument(x))
                 elif self._wanted is None or id(edge) in self._wanted:
                     targets.setdefault(id(edge), edge)
-                    key.append(program.argument(self._available(edge._value if x is None else x), edge))
+                    if x is None or x.array is not None or self.recorded:
+                        key.append(program.argument(self._stand_in(node, k) if x is None else x, edge))
+                    else:
+                        probe = self._leaf_probes.setdefault((id(x), id(edge)), len(self._leaf_probes))
+                        key += (slots[id(x)] << 2 | 2, probe, len(targets))
                 else:
                     key.append(self._plain(program, x))
         self.leaf_targets = list(targets.values())
-        self._live = [] if self.recorded else _held(order, references)
+        self._live = [] if self.recorded else _held(order, references, self._start_names)
         key.append(-2)
         key += [slots[id(node)] for node in self._live]
         key.append(-3)
@@ -505,6 +584,14 @@ class Backward:
             return [key(0) if key in _NUMBER_TYPES else None for key in node.signature.keys]
         return node.inputs
 
+    def _stand_in(self, node: Node, k: int) -> Node:
+        """Return a value for an operand that was given up, where only its type matters."""
+        found = self._stand_ins.get((id(node), k))
+        if found is None:
+            kind = node.signature.keys[k]
+            found = self._stand_ins[id(node), k] = data_node(np.zeros(kind.shape, kind.element.dtype))
+        return found
+
     def _plain(self, program: Program, x: Any) -> int:
         """Return the slot of an operand that no gradient flows to."""
         if x is None:
@@ -512,11 +599,6 @@ class Backward:
         if x.array is None and not self.recorded:
             return program.slots[id(x)] << 2
         return program.argument(x)
-
-    def _available(self, x: Node) -> Node:
-        if x.array is None and not self.recorded:
-            compute([x])
-        return x
 
     def check(self) -> None:
         """Raise what PyTorch raises where a value that the backward reads was given up, or has been written since."""
@@ -540,7 +622,8 @@ class Backward:
     def _build(self, program: Program, structure: Structure) -> None:
         types, hints = _argument_types(program, structure)
         count = len(types)
-        probes = [node.type for node in self.node_targets]
+        leaf_types = {id(leaf): leaf._value.type for leaf in self.leaf_targets}
+        probes = [node.type for node in self.node_targets] + [leaf_types[leaf] for _, leaf in self._leaf_probes]
         names = [f"probe{i}" for i in range(len(probes))]
         traced = trace_flat(
             lambda tracers: self._primal(program, structure, tracers[:count], tracers[count:]),
@@ -563,7 +646,10 @@ class Backward:
         values, gradients = operands[starts : starts + live], operands[starts + live :]
         with at(block):
             kept = self._seed_constants(block, seeds)
-            results = values + self._per_leaf(program, of_leaves, gradients) + gradients[len(of_leaves) :]
+            targets = len(of_leaves) + len(self.node_targets)
+            names = [id(program.arguments[i][1]) for i in of_leaves] + [leaf for _, leaf in self._leaf_probes]
+            per_leaf = self._per_leaf(names, gradients[: len(of_leaves)] + gradients[targets:])
+            results = values + per_leaf + gradients[len(of_leaves) : targets]
         block.arguments = [*block.arguments[:count], *captured, *kept]
         for i, argument in enumerate(block.arguments):
             argument.index = i
@@ -572,11 +658,10 @@ class Backward:
         structure.function, structure.captured = function, traced.captured
         structure.work = _work_of(function)
 
-    def _per_leaf(self, program: Program, of_leaves: list[int], gradients: list[Value]) -> list[Value]:
-        """Add up the gradients of the arguments that stand for the same leaf."""
+    def _per_leaf(self, names: list[int], gradients: list[Value]) -> list[Value]:
+        """Add up the gradients of the arguments and probes that stand for the same leaf."""
         sums: dict[int, Value] = {}
-        for position, gradient in zip(of_leaves, gradients, strict=False):
-            name = id(program.arguments[position][1])
+        for name, gradient in zip(names, gradients, strict=True):
             sums[name] = nd.add(sums[name], gradient) if name in sums else gradient
         return [sums[id(leaf)] for leaf in self.leaf_targets]
 
@@ -613,6 +698,8 @@ class Backward:
         arguments, numbers = _operands(program, structure, tracers)
         counter = iter(range(len(numbers)))
         remaining = iter(probes)
+        leaf_probes = dict(zip(self._leaf_probes, probes[len(self.node_targets) :], strict=True))
+        self._probed = {}
         wanted = {id(node) for node in self.node_targets}
         values: list[Tracer] = []
         for position, node in enumerate(program.order):
@@ -625,7 +712,7 @@ class Backward:
                 operands = [
                     numbers[next(counter)]
                     if x.__class__ in _NUMBER_TYPES
-                    else self._operand(program, node, k, x, values, arguments)
+                    else self._operand(program, node, k, x, values, arguments, leaf_probes)
                     for k, x in enumerate(self._inputs(node))
                 ]
                 result = emit(node, operands)
@@ -641,14 +728,24 @@ class Backward:
         return [values[slots[id(node)]] for node, _ in self.starts] + [values[slots[id(node)]] for node in self._live]
 
     def _operand(
-        self, program: Program, node: Node, k: int, x: Any, values: list[Tracer], arguments: dict[int, Tracer]
+        self,
+        program: Program,
+        node: Node,
+        k: int,
+        x: Any,
+        values: list[Tracer],
+        arguments: dict[int, Tracer],
+        leaf_probes: dict[tuple[int, int], Tracer],
     ) -> Tracer:
         takes_part = id(node) in self._inside and not self._is_cut(node)
         edge = node.edges[k] if takes_part and node.edges is not None else None
         if not self.flows(edge):
             return self._constant_operand(program, node, k, x, values, arguments)
         if not isinstance(edge, Node):
-            return arguments[program.argument(edge._value if x is None else x, edge)]
+            probe = None if x is None else leaf_probes.get((id(x), id(edge)))
+            if probe is None:
+                return arguments[program.argument(self._stand_in(node, k) if x is None else x, edge)]
+            return self._probe_leaf(values[program.slots[id(x)]], probe)
         through = values[program.slots[id(edge)]]
         if x is None or x is edge:
             return through
@@ -657,6 +754,15 @@ class Backward:
         result = nd.add(through.value, nd.splat(0, through.value.type))
         result.hint = f"written{-1 - slot}"
         return Tracer(result)
+
+    def _probe_leaf(self, value: Tracer, probe: Tracer) -> Tracer:
+        """Return the value of a leaf that the program computes, as something that varies with the probe alone."""
+        found = self._probed.get(id(probe))
+        if found is None:
+            result = nd.add(nd.stop_gradient(value.value), probe.value)
+            result.hint = "probed"
+            found = self._probed[id(probe)] = Tracer(result)
+        return found
 
     def _constant_operand(
         self, program: Program, node: Node, k: int, x: Any, values: list[Tracer], arguments: dict[int, Tracer]
@@ -668,13 +774,14 @@ class Backward:
         return arguments[program.argument(x)]
 
 
-def _held(order: Sequence[Node], references: dict[int, int]) -> list[Node]:
+def _held(order: Sequence[Node], references: dict[int, int], starts: set[int]) -> list[Node]:
     """Return the nodes without a value that something outside of `order` refers to: a tensor, or another graph."""
     unheld = _count_of_unheld()
     return [
         node
         for node in order
-        if node.array is None and sys.getrefcount(node) > unheld + references.get(id(node), 0)
+        if node.array is None
+        and (id(node) in starts or sys.getrefcount(node) > unheld + references.get(id(node), 0))
     ]
 
 

@@ -4,17 +4,18 @@
 gradient on the way (a barrier). Then the sweep stops there, the code runs, and the next sweep goes on below it.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from gradloom.autograd.engine import Backward, compute, is_barrier, post_order
+from gradloom.autograd.engine import Backward, compute, is_barrier, post_order, sweep_known
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp, Node
 from gradloom.autograd.modes import state
-from gradloom.autograd.recording import assign, wrap
+from gradloom.autograd.recording import assign, record, wrap
 from gradloom.autograd.replay import recorded_gradients
 from gradloom.autograd.tensor import Tensor, from_array, method, operation
 
@@ -83,9 +84,13 @@ def run_backward(
                     "nothing that it was computed from has requires_grad=True, or it was computed under no_grad or "
                     "from a .detach()",
                 )
+        if retain_graph is None:
+            retain_graph = create_graph
         sweep = Gradients(outputs, seeds, inputs, create_graph)
+        if not create_graph and inputs is None and sweep.run_known(retain_graph):
+            return sweep
         sweep.run()
-        if not (create_graph if retain_graph is None else retain_graph):
+        if not retain_graph:
             sweep.release()
         return sweep
 
@@ -131,6 +136,18 @@ class Gradients:
             needed = gradient is None and where is not self._starts
             where[id(target)] = [target, _ones_of(target) if needed else gradient]
 
+    def run_known(self, retain: bool) -> bool:
+        """Do all in one run if the graph is one that is known; tell whether it was."""
+        if self._waiting or self.leaves:
+            return False
+        starts = [(node, None if seed is None else seed._array()) for node, seed in self._starts.values()]
+        found = sweep_known(starts, retain)
+        if found is None:
+            return False
+        self.leaves = {id(leaf): [leaf, from_array(array)] for leaf, array in found}
+        self._call_leaf_hooks()
+        return True
+
     def run(self) -> None:
         """Sweep until no gradient waits."""
         while self._starts or self._waiting:
@@ -139,8 +156,12 @@ class Gradients:
                 self._sweep(starts)
             else:
                 self._pass_barrier()
+        self._call_leaf_hooks()
+
+    def _call_leaf_hooks(self) -> None:
         for entry in self.leaves.values():
-            entry[1] = _call_hooks(entry[0]._hooks, entry[1]) if "_hooks" in entry[0].__dict__ else entry[1]
+            if "_hooks" in entry[0].__dict__:
+                entry[1] = _call_hooks(entry[0]._hooks, entry[1])
 
     def _sweep(self, starts: list[Any]) -> None:
         if self.recorded:
@@ -228,15 +249,16 @@ def accumulate(x: Tensor, gradient: Tensor) -> None:
         x._grad = operation(_ADD, (before, gradient))
     else:
         node = before._value
-        if before._link is None and node.array is not None and not node.inputs and node.array.flags.writeable:
+        unread = sys.getrefcount(node) <= _UNREAD  # nobody has recorded it, so it can be overwritten
+        if unread and before._link is None and node.array is not None and node.counter is None:
             np.add(node.array, gradient._array(), out=node.array)
-            if node.counter is None:
-                node.counter = [node.version]
-            node.counter[0] += 1
-            node.version = node.counter[0]
+            node.version += 1
         else:
             with _grad_mode(False):
-                assign(before, operation(_ADD, (before, gradient))._value)
+                assign(before, record(_ADD, (before, gradient)))
+
+
+_UNREAD = 3  # references to a node that only its tensor holds: the tensor's, the variable's, the count's
 
 
 def _from_pair(pair: Any) -> Tensor:

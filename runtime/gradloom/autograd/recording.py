@@ -130,17 +130,28 @@ class Variable:
             return array
         array = self._array()
         if link is None:
-            node = self._value
-            array = array if array.flags.writeable and array.base is None else array.copy()
-            # Who has recorded the old node keeps the old values; this tensor goes on with the memory.
-            fresh = data_node(array)
-            fresh.counter = node.counter = [node.version] if node.counter is None else node.counter
-            fresh.version = node.version
-            if sys.getrefcount(node) > 3 or node.edges is not None:
-                node.array = array.copy()
-            self._value, self._link = fresh, Link(None, (), True)
-            self._writes += 1
-        return array[...]
+            memory = array if array.flags.writeable and array.base is None else array.copy()
+            self._link = Link(None, (), True)
+        else:
+            memory = array
+        self._leave_readers(memory)
+        return memory[...]
+
+    def _leave_readers(self, memory: Array) -> None:
+        """Go on with a node of its own before the memory can be written: who has recorded the old one keeps its values."""
+        node = self._value
+        if memory is node.array and node.edges is None and sys.getrefcount(node) <= _UNREAD:
+            return
+        if memory is node.array:
+            node.array = memory.copy()
+        fresh = data_node(memory)
+        fresh.counter = node.counter = [node.version] if node.counter is None else node.counter
+        fresh.version = node.version
+        self._value = fresh
+        self._writes += 1
+
+
+_UNREAD = 3  # references to a node that only its tensor holds, seen from a function that has it in a variable
 
 
 def _seen_outside(array: Array) -> bool:
@@ -380,12 +391,15 @@ def _replace(x: Variable, node: Node, counted: bool) -> None:
     x._writes += 1
     if node.edges is not None:
         x._grad_fn, x._requires_grad = node, True
+    if x._link is not None and not _seen_outside(old.array):
+        x._link = None
     if x._link is not None:  # NumPy sees this memory
         compute([node])
-        np.copyto(old.array, node.array)
-        node.array = old.array
-    elif old.array is not None and node.edges is None:
-        compute([node])
+        memory = old.array
+        if sys.getrefcount(old) > _UNREAD:
+            old.array = memory.copy()
+        np.copyto(memory, node.array)
+        node.array = memory
     x._value = node
 
 
