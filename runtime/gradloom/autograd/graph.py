@@ -52,6 +52,7 @@ class Node:
     freed = False
     extra: "dict[str, Any] | None" = None
     shared = False  # the array can be written from outside
+    listed: "tuple[int, ...] | None" = None  # of the class: the operands that `next_functions` lists; None: all
 
     signature: Any
     type: TensorType
@@ -116,7 +117,8 @@ def accumulator_of(leaf: Any) -> AccumulateGrad:
 def next_functions(node: Node) -> tuple[tuple[Any, int], ...]:
     """Return (node, output number) for each input of `node`, (None, 0) where no gradient flows."""
     pairs: list[tuple[Any, int]] = []
-    for edge in node.edges or ():
+    edges = node.edges or ()
+    for edge in edges if node.listed is None else [edges[k] for k in node.listed if k < len(edges)]:
         if edge is None:
             pairs.append((None, 0))
         elif isinstance(edge, Node):
@@ -190,8 +192,9 @@ class Signature:
 
         Found by looking at the derivative itself, which is that of the compiler's records.
         """
-        if self.op.saves is not None:
-            return self.op.saves
+        saves = self.op.saves
+        if saves is not None:
+            return saves(active) if callable(saves) else saves
         found = self._saved.get(active)
         if found is None:
             function = trace_signature(self.op, self.keys, self.attributes)
@@ -222,7 +225,10 @@ class EagerOp:
         differentiable: False if no gradient flows whatever the operands are.
         costly: computed once and kept rather than recomputed in the backward (products).
         saves: what PyTorch keeps for the backward (which operands, and the result or not), where that differs from what
-            the derivative reads: a write into anything else does not disturb the backward.
+            the derivative reads: a write into anything else does not disturb the backward. Where it depends on which
+            operands gradients flow to: a function of that, `(active,) -> (operands, result)`.
+        lists: the operands that stand in `next_functions`, where PyTorch lists only some (numbers and masks are not in
+            some nodes). All nodes of one name list the same.
     """
 
     __slots__ = ("__weakref__", "costly", "differentiable", "name", "node_class", "rule", "saves", "signatures")
@@ -233,10 +239,13 @@ class EagerOp:
         rule: Callable[..., Any],
         differentiable: bool = True,
         costly: bool = False,
-        saves: tuple[frozenset[int], bool] | None = None,
+        saves: tuple[frozenset[int], bool] | Callable[[tuple[bool, ...]], tuple[frozenset[int], bool]] | None = None,
+        lists: tuple[int, ...] | None = None,
     ):
         self.name, self.rule, self.differentiable, self.costly, self.saves = name, rule, differentiable, costly, saves
         self.node_class = node_class(name)
+        if lists is not None:
+            self.node_class.listed = lists
         self.signatures: dict[Any, Signature] = {}
         # What operands of Python numbers and integers give depends on the default dtype.
         _operations.add(self)
