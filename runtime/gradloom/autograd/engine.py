@@ -7,7 +7,7 @@ whenever it is met again, it is compiled. Knows nothing of tensors but that a le
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ SECOND_BACKWARD = (
     "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
     "after calling backward."
 )
-_SECOND_FIX = "pass retain_graph=True to the first backward, or compute the loss anew"
+SECOND_FIX = "pass retain_graph=True to the first backward, or compute the loss anew"
 
 # A structure is compiled when it is met for the first time only if interpreting it takes longer than LLVM needs.
 COMPILE_AT_ONCE_FROM = 20_000_000  # elements computed
@@ -179,13 +179,13 @@ def check_saved(node: Node) -> None:
     operands, result = node.signature.saved(tuple([edge is not None for edge in node.edges or ()]))
     if node.freed:
         if operands or result:
-            raise error(RuntimeError, SECOND_BACKWARD, _SECOND_FIX, recorded_at(node))
+            raise error(RuntimeError, SECOND_BACKWARD, SECOND_FIX, recorded_at(node))
         return
-    saved = [node.inputs[k] for k in sorted(operands)] + ([node] if result else [])
+    saved = saved_operands(node, operands) + ([node] if result else [])
     for value in saved:
         if value.counter is not None and value.counter[0] != value.version:
-            name = value.name().removesuffix("0").removesuffix("1").removesuffix("Backward")
-            origin = f", which is output 0 of {name}," if value.signature is not None else ""
+            name = value.counter[1].rstrip("0123456789").removesuffix("Backward")
+            origin = f", which is output 0 of {name}," if name else ""
             raise error(
                 RuntimeError,
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
@@ -196,6 +196,12 @@ def check_saved(node: Node) -> None:
                 "write out of place (y = y + 1 instead of y += 1), or write into a .clone()",
                 recorded_at(node),
             )
+
+
+def saved_operands(node: Node, positions: Iterable[int]) -> list[Node]:
+    """Return those operands at `positions` that must not have been written since they were recorded."""
+    # What a write has replaced is kept by PyTorch as a copy where the derivative reads it.
+    return [node.inputs[k] for k in sorted(positions) if isinstance(node.inputs[k], Node) and (k or not node.replaces)]
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
@@ -639,13 +645,14 @@ class Backward:
         self._substitute(program, block)
         seeds = block.arguments[len(body.arguments) :]
         captured = block.arguments[count + len(probes) : len(body.arguments)]
+        with at(block):
+            kept = self._seed_constants(block, seeds)
         end = block.ops.pop()
         operands = list(end.operands)
         end.drop_uses()
         starts, live = len(self.starts), len(self._live)
         values, gradients = operands[starts : starts + live], operands[starts + live :]
         with at(block):
-            kept = self._seed_constants(block, seeds)
             targets = len(of_leaves) + len(self.node_targets)
             names = [id(program.arguments[i][1]) for i in of_leaves] + [leaf for _, leaf in self._leaf_probes]
             per_leaf = self._per_leaf(names, gradients[: len(of_leaves)] + gradients[targets:])

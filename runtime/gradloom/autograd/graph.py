@@ -40,15 +40,17 @@ class Node:
         array: the value, once computed.
         depth: length of the longest chain of nodes whose values are not computed yet.
         place: code object and instruction of the user's call.
-        counter, version: the writes to the memory that the value lay in (shared with other views of it), and how many
-            there had been when this value was there.
+        counter, version: the writes to the memory that the value lay in (shared with other views of it) and the name of
+            the operation that wrote last, and how many writes there had been when this value was there.
+        replaces: the value has taken the place of that of the first operand.
         freed: its saved values were given up by a backward.
         extra: what only few nodes have (hooks, the call of a custom function), by name.
     """
 
     __slots__ = ("__dict__", "__weakref__", "array", "depth", "edges", "inputs", "place", "signature", "type")
-    counter: "list[int] | None" = None
+    counter: "list[Any] | None" = None
     version = 0
+    replaces = False
     freed = False
     extra: "dict[str, Any] | None" = None
     shared = False  # the array can be written from outside
@@ -83,6 +85,13 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
+
+
+def counter_of(node: Node) -> list[Any]:
+    """Return the counter of the writes to the memory in which the value of `node` lies."""
+    if node.counter is None:
+        node.counter = [node.version, "" if node.edges is None else node.name()]
+    return node.counter
 
 
 class AccumulateGrad:

@@ -102,7 +102,7 @@ class Writer:
         computed = "is None" if node.array is not None else "is not None"
         checks = [f"{name}.signature is not {self._constant(node.signature)}", f"{name}.array {computed}"]
         if takes_part:
-            checks += [f"{name}.extra is not None", f"{name}.counter is not None and {name}.counter[0] != {name}.version"]
+            checks += [f"{name}.extra is not None", f"{name}.replaces is not {node.replaces}"]
         elif not self.inside and node.signature.op.costly:
             checks.append(f"{name}.edges {'is not' if node.edges is None else 'is'} None")
         self._fail(" or ".join(checks))
@@ -123,6 +123,8 @@ class Writer:
                 self.references[id(x)] = self.references.get(id(x), 0) + 1
             if takes_part:
                 self._edge(k, x, node.edges[k])  # type: ignore[index]
+        if takes_part:
+            self._versions(node)
 
     def _bind(self, variable: str, target: Any) -> None:
         """Let what was met for the first time get a name, or compare it with what has that name."""
@@ -142,7 +144,17 @@ class Writer:
         else:
             self._fail(f"e{k} is None or isinstance(e{k}, Node)")
             self._bind(f"e{k}", edge)
-            self._fail(f"x{k}.counter is not None and x{k}.counter[0] != x{k}.version")
+
+    def _versions(self, node: Node) -> None:
+        """What the derivative reads must not have been written since."""
+        active = tuple([edge is not None for edge in node.edges or ()])
+        operands, result = node.signature.saved(active)
+        for k, x in enumerate(node.inputs):
+            if k in operands and isinstance(x, Node) and (k or not node.replaces):
+                self._fail(f"x{k}.counter is not None and x{k}.counter[0] != x{k}.version")
+        if result:
+            name = self.names[id(node)]
+            self._fail(f"{name}.counter is not None and {name}.counter[0] != {name}.version")
 
     def _held(self) -> None:
         """A node without a value that is no output must be referred to by this graph alone."""

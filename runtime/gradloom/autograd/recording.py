@@ -20,6 +20,7 @@ from gradloom.autograd.graph import (
     Attributes,
     EagerOp,
     Node,
+    counter_of,
     data_node,
     own_files,
     user_place,
@@ -145,7 +146,7 @@ class Variable:
         if memory is node.array:
             node.array = memory.copy()
         fresh = data_node(memory)
-        fresh.counter = node.counter = [node.version] if node.counter is None else node.counter
+        fresh.counter = counter_of(node)
         fresh.version = node.version
         self._value = fresh
         self._writes += 1
@@ -296,8 +297,7 @@ def view(x: Variable, op: EagerOp, step: Any, cls: type) -> Any:
         cls: the class of tensors.
     """
     node = x._node()
-    if node.counter is None:
-        node.counter = [node.version]
+    counter_of(node)
     result, _ = _apply_step(op, step, node, x._edge() if state.grad else None)
     if node.shared:
         compute([result])
@@ -314,8 +314,7 @@ def view(x: Variable, op: EagerOp, step: Any, cls: type) -> Any:
 def alias(x: Variable, cls: type, counted: bool) -> Any:
     """Return a tensor with the memory of `x` and without its history."""
     node = x._node()
-    if node.counter is None:
-        node.counter = [node.version]
+    counter_of(node)
     tensor = cls.__new__(cls)
     tensor._value, tensor._grad, tensor._grad_fn, tensor._requires_grad = node, None, None, False
     link = x._link
@@ -359,6 +358,7 @@ def assign(x: Variable, node: Node) -> None:
     if link is not None and link.root is not None:
         _assign_view(x, link, link.root, node)
         return
+    node.replaces = True
     _replace(x, node, True)
 
 
@@ -378,18 +378,19 @@ def _refuse_type(x: Variable, node: Node) -> None:
     )
 
 
-def _replace(x: Variable, node: Node, counted: bool) -> None:
-    """Give a root a new node."""
+def _replace(x: Variable, node: Node, counted: bool, tracked: bool = True) -> None:
+    """Give a root a new node; with `tracked`, its gradient goes there."""
     old = x._value
     if counted:
-        if old.counter is None:
-            old.counter = [old.version]
-        old.counter[0] += 1
-        node.counter, node.version = old.counter, old.counter[0]
+        counter = node.counter = counter_of(old)
+        counter[0] += 1
+        node.version = counter[0]
+        if node.edges is not None:
+            counter[1] = node.name()
     else:
         node.counter, node.version = old.counter, old.version
     x._writes += 1
-    if node.edges is not None:
+    if node.edges is not None and tracked:
         x._grad_fn, x._requires_grad = node, True
     if x._link is not None and not _seen_outside(old.array):
         x._link = None
@@ -404,10 +405,14 @@ def _replace(x: Variable, node: Node, counted: bool) -> None:
 
 
 def _assign_view(x: Variable, link: Link, root: Variable, node: Node) -> None:
-    whole = record_write(root, link, node)
-    _replace(root, whole, link.counted)
-    if link.tracked and node.edges is not None:
-        x._requires_grad = True
+    if not link.steps:  # the whole memory, by a tensor without its history
+        _replace(root, node, link.counted, tracked=False)
+        if node.edges is not None:
+            x._grad_fn, x._requires_grad = node, True
+    else:
+        _replace(root, record_write(root, link, node), link.counted, link.tracked)
+        if link.tracked and node.edges is not None:
+            x._requires_grad = True
     link.seen = -1
     x._linked_node()
 
