@@ -43,6 +43,7 @@ SECOND_FIX = "pass retain_graph=True to the first backward, or compute the loss 
 COMPILE_AT_ONCE_FROM = 20_000_000  # elements computed
 # Compiling longer programs than this takes seconds; they are interpreted.
 LARGEST_COMPILED = 6_000  # ops
+MOST_STRUCTURES = 4096  # kept; the oldest goes first
 _NUMBER_TYPES = {float: tensor((), ir_types.f64), int: tensor((), ir_types.i64), bool: tensor((), ir_types.i1)}
 
 
@@ -107,7 +108,7 @@ def _same(a: Any, b: Any) -> bool:
 # The second step of a loop may differ from the first (gradients are there, parameters have been updated), so a line that
 # starts a second backward is taken for a loop; one that has started several different ones is not.
 FEW_STRUCTURES = 3
-_places: dict[Any, int] = {}
+_places: dict[Any, int] = {}  # by code object and instruction
 _structures: dict[Any, Structure] = {}
 _forward_patterns = Patterns()
 _backward_patterns = Patterns()
@@ -148,6 +149,8 @@ class Program:
         key, numbers = tuple(self.key), tuple(self.numbers)
         found = _structures.get(key)
         if found is None:
+            if len(_structures) >= MOST_STRUCTURES:
+                del _structures[next(iter(_structures))]
             found = _structures[key] = Structure(numbers)
             counters.structures += 1
         if not found.fits(numbers) or found.function is None:

@@ -15,6 +15,7 @@ from gradloom.autograd.graph import Node
 _NUMBERS = (float, int, bool)
 LONGEST = 2000  # nodes; longer graphs are described each time
 KEPT = 4  # patterns tried for one start
+MOST_STARTS = 2048
 
 
 class Match(NamedTuple):
@@ -193,6 +194,8 @@ class Patterns:
 
     def remember(self, key: Any, pattern: Pattern, what: Any) -> None:
         """Keep a pattern, in place of the one that was not used for the longest time."""
+        if len(self._known) >= MOST_STARTS:
+            self._known.clear()
         known = self._known.setdefault(key, [])
         known.insert(0, (pattern, what))
         del known[KEPT:]
