@@ -18,10 +18,9 @@ C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 TUPLE_ITEMS = HEADER + 8  # a tuple's items follow its length
 
 # The expectations are i64 words: for each array its dtype's address, its number of dimensions, and its extents.
-_TEXT = f"""
-define i64 @gl_bind(ptr %arrays, i64 %count, ptr %expected, ptr %pointers, i64 %array_type) {{
+_ITEMS_TEXT = f"""
+define i64 @gl_bind_items(ptr %items, i64 %count, ptr %expected, ptr %pointers, i64 %array_type) {{
 entry:
-  %items = getelementptr i8, ptr %arrays, i64 {TUPLE_ITEMS}
   %none = icmp eq i64 %count, 0
   br i1 %none, label %good, label %loop
 loop:
@@ -85,6 +84,18 @@ bad:
   ret i64 0
 }}
 """
+_TUPLE_TEXT = f"""
+define i64 @gl_bind(ptr %arrays, i64 %count, ptr %expected, ptr %pointers, i64 %array_type) {{
+  %items = getelementptr i8, ptr %arrays, i64 {TUPLE_ITEMS}
+  %bound = call i64 @gl_bind_items(ptr %items, i64 %count, ptr %expected, ptr %pointers, i64 %array_type)
+  ret i64 %bound
+}}
+"""
+
+
+def bind_text() -> str:
+    """Return the IR of `gl_bind_items(items, count, expected, pointers, type)`; `items` points to the arrays."""
+    return _ITEMS_TEXT
 
 
 def layout_is_known() -> bool:
@@ -123,7 +134,7 @@ def binder() -> Any:
         if not layout_is_known():
             _binder = False
         else:
-            address = target().compile(_TEXT, ["gl_bind"])["gl_bind"]
+            address = target().compile(_ITEMS_TEXT + _TUPLE_TEXT, ["gl_bind"])["gl_bind"]
             signature = ctypes.PYFUNCTYPE(
                 ctypes.c_int64, ctypes.py_object, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
             )

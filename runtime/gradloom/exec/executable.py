@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradloom.exec.binding import binder, expectations
+from gradloom.exec.entry import make_entry
 from gradloom.exec.externs import prepare_extern
-from gradloom.exec.memory import pool
+from gradloom.exec.memory import POOL_FROM_BYTES, pool
 from gradloomc.codegen.program import ExternStep, NativeStep
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
@@ -27,6 +28,8 @@ _native_lock = threading.Lock()
 _ARRAY_TYPE = id(np.ndarray)
 # Temporaries of up to this size stay allocated between calls; larger ones come from the pool each time.
 KEPT_BYTES = 1 << 24
+# A program that moves less than this runs in some microseconds, too few to let other threads go on meanwhile.
+LARGEST_ENTRY_BYTES = 1 << 17
 # The first call should not wait for the compiled binder, which pays off by the tenth.
 BINDER_FROM_CALL = 3
 empty = pool.empty
@@ -126,6 +129,7 @@ class Executable:
         self.temporary_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in temporaries)
         self.frames: list[Frame] = []
         self.bind: Any = None  # compiled once the function turns out to be called again
+        self.entry: Any = None  # likewise, for small programs
         self.calls = 0
         self.expected = expectations(self.types)
         self.results_expected = expectations(self.result_types)
@@ -139,7 +143,28 @@ class Executable:
             reused,
         )
 
-    def run(self, arrays: Sequence[Any]) -> list[Array]:
+    def _make_entry(self) -> Any:
+        """Return a native entry, if the program is small enough to hold the interpreter's lock while it runs."""
+        small = self.stats.bytes_moved <= LARGEST_ENTRY_BYTES and all(
+            math.prod(shape) * dtype.itemsize < POOL_FROM_BYTES for shape, dtype in self.result_types
+        )
+        returned = [slot - self.first_result for slot, _, same in self.returned if same]
+        plain = len(returned) == len(self.returned) and all(0 <= k < len(self.result_types) for k in returned)
+        if not (small and plain and all(native for native, _ in self.steps)):
+            return None
+        frame = self._entry_frame = Frame(self)
+        return make_entry(
+            self.expected,
+            len(self.types),
+            self.result_types,
+            self.first_result,
+            returned,
+            [step for _, step in self.steps],
+            frame.pointers,
+            self.sizes,
+        )
+
+    def run(self, arrays: Sequence[Any]) -> Sequence[Array]:
         """Call the function; return new arrays that share memory with nothing.
 
         Args:
@@ -148,12 +173,17 @@ class Executable:
         Raises:
             ExecutionError: the number, a shape or a dtype does not fit.
         """
+        if self.entry is not None:
+            results = self.entry(*arrays)
+            if results is not None:
+                return results
         count = len(self.types)
         arrays = tuple(arrays)
         if self.bind is None and self.calls < BINDER_FROM_CALL:
             self.calls += 1
             if self.calls == BINDER_FROM_CALL:
                 self.bind = binder()
+                self.entry = self._make_entry()
         try:
             frame = self.frames.pop()
         except IndexError:
