@@ -1,8 +1,20 @@
-"""The names of PyTorch's namespace that `gradloom` has: importing this module imports all operations of the eager face."""
+"""The names of PyTorch's namespace that `gradloom` has; importing this module imports all of the eager face."""
 
 from typing import Any
 
-from gradloom.autograd import arithmetic, dtypes, formatting, gradients, modes  # noqa: F401  (importing them fills FUNCTIONS)
+# Importing the modules of operations fills FUNCTIONS and the methods of Tensor.
+from gradloom.autograd import (  # noqa: F401
+    activations,
+    arithmetic,
+    comparison,
+    dtypes,
+    formatting,
+    functions,
+    gradients,
+    modes,
+    powers,
+    selection,
+)
 from gradloom.autograd.tensor import FUNCTIONS, Tensor
 
 NAMES: dict[str, Any] = {
