@@ -3,25 +3,46 @@
 from typing import Any
 
 _HOME = {
+    "Function": "gradloom.autograd.function",
+    "GradcheckError": "gradloom.autograd.gradcheck",
+    "Variable": "gradloom.autograd.legacy",
     "backward": "gradloom.autograd.gradients",
-    "grad": "gradloom.autograd.gradients",
+    "detect_anomaly": "gradloom.autograd.anomaly",
     "enable_grad": "gradloom.autograd.modes",
+    "grad": "gradloom.autograd.gradients",
+    "gradcheck": "gradloom.autograd.gradcheck",
+    "gradgradcheck": "gradloom.autograd.gradcheck",
     "inference_mode": "gradloom.autograd.modes",
+    "is_grad_enabled": "gradloom.autograd.modes",
     "no_grad": "gradloom.autograd.modes",
+    "set_detect_anomaly": "gradloom.autograd.anomaly",
     "set_grad_enabled": "gradloom.autograd.modes",
+}
+# Modules under the names that PyTorch has for them.
+_MODULES = {
+    "anomaly_mode": "gradloom.autograd.anomaly",
+    "function": "gradloom.autograd.function",
+    "functional": "gradloom.autograd.functional",
+    "grad_mode": "gradloom.autograd.modes",
+    "graph": "gradloom.autograd.graph",
 }
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'gradloom.autograd' has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
+    if name in _MODULES:
+        globals()[name] = import_module(_MODULES[name])
+    elif name in _HOME:
+        home = _HOME[name]
+        module = import_module(home)
+        # All names of the module at once: importing it has bound its own name, which may be one of them.
+        globals().update({each: getattr(module, each) for each, where in _HOME.items() if where == home})
+    else:
+        raise AttributeError(f"module 'gradloom.autograd' has no attribute {name!r}")
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, *_MODULES})

@@ -729,7 +729,7 @@ class Backward:
                 if known:
                     result.value.hint = f"known{position}"
             if name in wanted:
-                base = nd.stop_gradient(result.value) if cut else result.value
+                base = nd.stop_gradient(result.value) if cut and not known else result.value
                 probed = nd.add(base, next(remaining).value)
                 probed.hint = f"probed{position}"
                 result = Tracer(probed)

@@ -1,7 +1,7 @@
 """The backward: from outputs and their gradients to the gradients of leaves, through hooks and custom functions.
 
-`run_backward` sweeps from the outputs to the leaves in as few programs as possible: one, unless Python code has to see a
-gradient on the way (a barrier). Then the sweep stops there, the code runs, and the next sweep goes on below it.
+`run_backward` sweeps from the outputs to the leaves in as few programs as possible: one, unless Python code has to see
+a gradient on the way (a barrier). Then the sweep stops there, the code runs, and the next sweep goes on below it.
 """
 
 import sys
@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.autograd.anomaly import anomaly, check_finite, warn_of_error
 from gradloom.autograd.engine import Backward, compute, is_barrier, post_order, sweep_known
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp, Node
+from gradloom.autograd.hooks import call_after, call_before, call_hooks, node_hooks
 from gradloom.autograd.modes import state
 from gradloom.autograd.recording import assign, record, wrap
 from gradloom.autograd.replay import recorded_gradients
+from gradloom.autograd.stepping import give_up, step
 from gradloom.autograd.tensor import Tensor, from_array, method, operation
 
+_SAME = EagerOp("CloneBackward0", lambda x: x)
 _ADD = EagerOp("AddBackward0", lambda x, y: x + y)
 _TO = EagerOp("ToCopyBackward0", lambda x, dtype: x.astype(dtype))
 
@@ -113,18 +117,24 @@ class Gradients:
         self._waiting: dict[int, list[Any]] = {}  # barriers, with the gradient so far
         self._sweeps: list[Backward] = []
         self._calls: list[Any] = []
+        self._stepped: list[Node] = []  # passed one by one
         self._starts: dict[int, list[Any]] = {}
         self._roots = [output.grad_fn for output in outputs if output.grad_fn is not None]
         self._order: dict[int, int] | None = None
+        self._leading: set[int] | None = None  # the nodes from which something wanted is reached; None: all
+        self._seen: set[int] = set()  # the barriers passed
+        self._captured: dict[int, Tensor] = {}
+        self._hooked: set[int] = set()  # the leaves whose hooks have been called
         for output, seed in zip(outputs, seeds, strict=True):
             self._send(output.grad_fn or output, seed)
 
     def _send(self, edge: Any, gradient: Tensor | None) -> None:
         """Let a gradient arrive at a node or a leaf; None stands for ones."""
         if isinstance(edge, Node):
-            self._add(self._waiting if is_barrier(edge) else self._starts, edge, gradient)
+            barrier = anomaly.enabled or is_barrier(edge)
+            self._add(self._waiting if barrier else self._starts, edge, gradient)
         elif self.wanted is None or id(edge) in self.wanted:
-            self._add(self.leaves, edge, gradient)
+            self._add(self.leaves, edge, None if gradient is None else _own(gradient))
 
     def _add(self, where: dict[int, list[Any]], target: Any, gradient: Tensor | None) -> None:
         found = where.get(id(target))
@@ -144,6 +154,7 @@ class Gradients:
         found = sweep_known(starts, retain)
         if found is None:
             return False
+        self._starts = {}
         self.leaves = {id(leaf): [leaf, from_array(array)] for leaf, array in found}
         self._call_leaf_hooks()
         return True
@@ -156,12 +167,19 @@ class Gradients:
                 self._sweep(starts)
             else:
                 self._pass_barrier()
-        self._call_leaf_hooks()
+            self._call_leaf_hooks()
 
     def _call_leaf_hooks(self) -> None:
-        for entry in self.leaves.values():
-            if "_hooks" in entry[0].__dict__:
-                entry[1] = _call_hooks(entry[0]._hooks, entry[1])
+        """Call the hooks of the leaves whose gradients are complete."""
+        hooked = [entry for entry in self.leaves.values() if "_hooks" in entry[0].__dict__]
+        if not hooked:
+            return
+        nodes = post_order([node for node, _ in (*self._waiting.values(), *self._starts.values())], _edges_to_nodes)
+        incomplete = {id(edge) for node in nodes for edge in node.edges or ()}
+        for entry in hooked:
+            if id(entry[0]) not in incomplete and id(entry[0]) not in self._hooked:
+                self._hooked.add(id(entry[0]))
+                entry[1] = _own(call_hooks(entry[0]._hooks, entry[1]))
 
     def _sweep(self, starts: list[Any]) -> None:
         if self.recorded:
@@ -180,37 +198,87 @@ class Gradients:
         for leaf, gradient in zip(sweep.leaf_targets, found[0], strict=True):
             self._add(self.leaves, leaf, gradient)
         for node, gradient in zip(sweep.node_targets, found[1], strict=True):
-            self._add(self._waiting if is_barrier(node) else self.nodes, node, gradient)
+            if id(node) not in self._seen:
+                self._add(self._waiting if is_barrier(node) else self.nodes, node, gradient)
 
     def _pass_barrier(self) -> None:
-        """Run the Python code of the barrier that all gradients have reached: the last one in the order of the graph."""
+        """Run the Python code of a barrier that all gradients have reached: the last one in the order of the graph."""
         if self._order is None:
-            order = post_order(self._roots, lambda node: [e for e in node.edges or () if isinstance(e, Node)])
-            self._order = {id(node): i for i, node in enumerate(order)}
-            for node in order:
-                call = (node.extra or {}).get("call")
-                if call is not None:  # outputs of one call pass together, when the first of them may
-                    first = min(self._order.get(id(each), len(order)) for each in call.outputs)
-                    self._order.update({id(each): first for each in call.outputs if id(each) in self._order})
-        name = max(self._waiting, key=self._order.__getitem__)
-        node, gradient = self._waiting.pop(name)
-        extra = node.extra
-        gradient = _call_hooks(extra.get("hooks"), gradient)
-        call = extra.get("call")
-        if call is None:
-            self._starts[name] = [node, gradient]
+            self._find_order()
+        name = max(self._waiting, key=self._order.__getitem__)  # type: ignore[union-attr]
+        node = self._waiting[name][0]
+        leads = self._leading is None or name in self._leading
+        call = (node.extra or {}).get("call")
+        together = [node] if call is None else [each for each in call.outputs if id(each) in self._waiting]
+        gradients = {(each.extra or {}).get("output", 0): self._arrive(each, leads) for each in together}
+        if not leads:
             return
-        if "retained" in extra or (self.wanted is not None and name in self.wanted):
-            self._add(self.nodes, node, gradient)
-        gradients = {extra["output"]: gradient}
-        for other in call.outputs:
-            if id(other) in self._waiting and other is not node:
-                _, part = self._waiting.pop(id(other))
-                gradients[other.extra["output"]] = _call_hooks(other.extra.get("hooks"), part)
-        self._calls.append(call)
-        for edge, part in zip(node.edges, call.backward(gradients), strict=True):
-            if edge is not None and part is not None:
+        try:
+            parts = self._backward_of(node, call, gradients)
+        except Exception:
+            if anomaly.enabled:
+                warn_of_error(node)
+            raise
+        if parts is None:
+            self._starts[name] = [node, gradients[0]]
+            return
+        for edge, part in zip(node.edges or (), parts, strict=True):
+            if edge is not None and part is not None and self._leads(edge):
                 self._send(edge, part)
+
+    def _arrive(self, node: Node, leads: bool) -> Tensor:
+        """Take the gradient of a barrier, call the tensor's hooks, and keep what is asked for."""
+        _, gradient = self._waiting.pop(id(node))
+        self._seen.add(id(node))
+        extra = node.extra or {}
+        after = call_hooks(extra.get("hooks"), gradient)
+        if self.wanted is not None and id(node) in self.wanted:
+            # PyTorch hands out the gradient as it was before the hooks, unless the backward ends here.
+            self._captured[id(node)] = _own(gradient if leads else after)
+        if "retained" in extra:
+            self.nodes[id(node)] = [node, _own(after)]
+        return after
+
+    def _backward_of(self, node: Node, call: Any, gradients: dict[int, Tensor]) -> "Sequence[Tensor | None] | None":
+        """Return the gradient along each edge of a barrier; None if the next sweep can start from it."""
+        if call is None:
+            outputs = call_before(node_hooks(node, "before"), (gradients[0],))
+            hooks = node_hooks(node, "after")
+            if outputs[0] is None:
+                return [None for _ in node.edges or ()]
+            gradients[0] = outputs[0]
+            if not hooks and not anomaly.enabled:
+                return None
+            parts: Sequence[Tensor | None] = step(node, outputs[0], self.recorded)
+            self._stepped.append(node)
+        else:
+            outputs = call_before(node_hooks(node, "before"), call.arguments_of(gradients))
+            hooks = node_hooks(node, "after")
+            parts = call.backward(outputs)
+            self._calls.append(call)
+        parts = call_after(hooks, parts, outputs)
+        if anomaly.enabled:
+            check_finite(node, parts)
+        return parts
+
+    def _find_order(self) -> None:
+        """Number the nodes so that each comes after those that its gradient goes to; results of one call together."""
+        order = post_order(self._roots, _edges_to_nodes)
+        self._order = {id(node): i for i, node in enumerate(order)}
+        for node in order:
+            call = (node.extra or {}).get("call")
+            if call is not None:  # outputs of one call pass together, when the first of them may
+                first = min(self._order.get(id(each), len(order)) for each in call.outputs)
+                self._order.update({id(each): first for each in call.outputs if id(each) in self._order})
+        if self.wanted is not None:
+            self._leading = set()
+            for node in order:
+                if any(edge is not None and self._leads(edge) for edge in node.edges or ()):
+                    self._leading.add(id(node))
+
+    def _leads(self, edge: Any) -> bool:
+        """Tell whether something wanted is reached along an edge."""
+        return self._leading is None or id(edge) in self._leading or id(edge) in (self.wanted or ())
 
     def release(self) -> None:
         """Give up what the graph keeps for the backward."""
@@ -218,21 +286,29 @@ class Gradients:
             if self.recorded:
                 compute([node for node in sweep.nodes if node.array is None])
             sweep.release()
+        for node in self._stepped:
+            if self.recorded and node.array is None:
+                compute([node])
+            give_up(node)
         for call in self._calls:
             call.release()
 
     def of(self, x: Tensor) -> Tensor | None:
         """Return the gradient of an input, None if it was not used."""
         node = x.grad_fn
+        if node is not None and id(node) in self._captured:
+            return self._captured[id(node)]
         found = self.leaves.get(id(x)) if node is None else self.nodes.get(id(node))
         return None if found is None else found[1]
 
     def accumulate(self) -> None:
         """Add the gradients to `.grad` of the leaves, and of the nodes that retain theirs."""
         for leaf, gradient in self.leaves.values():
-            accumulate(leaf, gradient)
-            for hook in list(leaf.__dict__.get("_after_hooks", {}).values()):
-                hook(leaf)
+            if leaf.__dict__:
+                with _grad_mode(self.recorded):
+                    _accumulate_with_hooks(leaf, gradient)
+            else:
+                accumulate(leaf, gradient)
         for node, gradient in self.nodes.values():
             retained = (node.extra or {}).get("retained")
             tensor = None if retained is None else retained()
@@ -278,12 +354,27 @@ def _ones_of(target: Any) -> Tensor:
     return from_array(np.ones(type.shape, type.element.dtype))
 
 
-def _call_hooks(hooks: Any, gradient: Tensor) -> Tensor:
-    for hook in list((hooks or {}).values()):
-        result = hook(gradient)
-        if result is not None:
-            gradient = result
-    return gradient
+def _own(gradient: Tensor) -> Tensor:
+    """Return a tensor of its own for a gradient that Python code has seen and may hold: `.grad` is written in place."""
+    node = gradient._node()
+    if node.shared or gradient._link is not None:
+        return gradient.detach().clone() if not gradient._requires_grad else operation(_SAME, (gradient,))
+    return _from_pair((node, gradient._edge()))
+
+
+def _edges_to_nodes(node: Node) -> list[Node]:
+    return [edge for edge in reversed(node.edges or ()) if isinstance(edge, Node)]
+
+
+def _accumulate_with_hooks(leaf: Tensor, gradient: Tensor) -> None:
+    """Add a gradient to `leaf.grad`; call the hooks of its node, and those that follow it."""
+    held = leaf.__dict__
+    (before,) = call_before(held.get("before") or {}, (gradient,))
+    if before is not None:
+        accumulate(leaf, before if before is gradient else _own(before))
+    for hook in list((held.get("_after_hooks") or {}).values()):
+        hook(leaf)
+    call_after(held.get("after") or {}, (), (before,))
 
 
 def backward(
@@ -330,7 +421,7 @@ def _tensor_backward(
 ) -> None:
     """Add the gradients of this tensor to `.grad` of the leaves it was computed from; see `autograd.backward`."""
     if gradient is not None and not isinstance(gradient, Tensor):
-        what = gradient[0] if isinstance(gradient, (list, tuple)) and gradient else gradient
+        what = next(iter(gradient), None)
         raise TypeError(f"gradients can be either Tensors or None, but got {type(what).__name__}")
     backward(self, None if gradient is None else (gradient,), retain_graph, create_graph, inputs)
 
@@ -352,6 +443,8 @@ def grad(
         RuntimeError: as `backward`, or an input was not used (`allow_unused=True` returns None for it).
     """
     outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+    if not inputs:
+        raise error(RuntimeError, "`inputs` argument to `grad()` cannot be empty.")
     if is_grads_batched:
         raise error(RuntimeError, "is_grads_batched is not supported", "call grad once for each gradient")
     gradients = [None] * len(outputs) if grad_outputs is None else _as_tuple(grad_outputs)

@@ -25,7 +25,7 @@ from gradloom.autograd.graph import (
     own_files,
     user_place,
 )
-from gradloom.autograd.modes import state
+from gradloom.autograd.modes import inference_used, state
 from gradloomc.ir.types import TensorType
 
 # Longer chains of values that nobody has looked at are computed, so that a loop that only adds up stays small.
@@ -113,6 +113,10 @@ class Variable:
         if node.array is None:
             compute([node])
         return node.array
+
+    def is_inference(self) -> bool:
+        """Tell whether its memory was made in inference mode."""
+        return getattr(self._root._value, "inference", False)
 
     @property
     def _root(self) -> "Variable":
@@ -248,30 +252,35 @@ def record(op: EagerOp, operands: Sequence[Any], attributes: Attributes = ()) ->
     node.place = None if frame is None else (frame.f_code, frame.f_lasti)
     if eager or depth >= LONGEST_CHAIN:
         compute([node])
-    if _inference_used:
+    if inference_used:
         _check_inference(node)
     return node
 
 
 _NUMBERS = frozenset(PYTHON_NUMBERS)
-_inference_used: list[bool] = []
 
 
 def _check_inference(node: Node) -> None:
     """Mark what is made in inference mode, and refuse it where a backward would read it."""
     if state.inference:
         node.__dict__["inference"] = True
+        node.edges = None  # also inside enable_grad
     elif node.edges is not None:
         active = tuple([edge is not None for edge in node.edges])
         read, _ = node.signature.saved(active)
         for position in read:
-            if getattr(node.inputs[position], "inference", False):
-                raise error(
-                    RuntimeError,
-                    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
-                    "in computation tracked by autograd. To work around this, you can make a clone to get a normal "
-                    "tensor and use it in autograd, or use `gradloom.no_grad()` instead of `gradloom.inference_mode()`.",
-                )
+            check_not_inference(node.inputs[position])
+
+
+def check_not_inference(node: Any) -> None:
+    """Raise if a value that was made in inference mode is kept for a backward."""
+    if getattr(node, "inference", False):
+        raise error(
+            RuntimeError,
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+            "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it "
+            "in autograd, or use `gradloom.no_grad()` instead of `gradloom.inference_mode()`.",
+        )
 
 
 def _apply_step(op: EagerOp, step: Any, node: Node, edge: Any) -> tuple[Node, Any]:
@@ -285,6 +294,8 @@ def _apply_step(op: EagerOp, step: Any, node: Node, edge: Any) -> tuple[Node, An
     result.array, result.depth, result.place = None, node.depth + 1, user_place()
     result.counter = node.counter
     result.version = node.version
+    if inference_used and getattr(node, "inference", False):
+        result.__dict__["inference"] = True
     return result, (None if result.edges is None else result)
 
 
@@ -329,8 +340,15 @@ def check_writable(x: Variable) -> None:
     """Raise what PyTorch raises where a write would destroy what gradients are taken of.
 
     Raises:
-        RuntimeError: `x` is a leaf that requires grad, or a view of one, and operations are being recorded.
+        RuntimeError: `x` is a leaf that requires grad, or a view of one, and operations are being recorded; or `x` was
+            made in inference mode, which has ended.
     """
+    if inference_used and not state.inference and x.is_inference():
+        raise error(
+            RuntimeError,
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
+            "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.",
+        )
     if not state.grad:
         return
     if x._requires_grad and x._grad_fn is None:
@@ -381,6 +399,8 @@ def _refuse_type(x: Variable, node: Node) -> None:
 def _replace(x: Variable, node: Node, counted: bool, tracked: bool = True) -> None:
     """Give a root a new node; with `tracked`, its gradient goes there."""
     old = x._value
+    if inference_used:  # a write does not change where the memory was made
+        node.__dict__["inference"] = getattr(old, "inference", False)
     if counted:
         counter = node.counter = counter_of(old)
         counter[0] += 1

@@ -1,6 +1,7 @@
 """Recording a function on IR op by op: how gradients become part of the graph (`create_graph=True`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -71,12 +72,19 @@ def replay(function: Op, arguments: Sequence[Pair]) -> list[Pair]:
     return results
 
 
-def recorded_gradients(sweep: Backward, seeds: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """Return the gradients of a sweep's leaf targets and node targets, as parts of the graph."""
+def recorded_gradients(
+    sweep: Backward, seeds: Sequence[Pair], originals: Mapping[int, Any] = MappingProxyType({})
+) -> tuple[list[Pair], list[Pair]]:
+    """Return the gradients of a sweep's leaf targets and node targets, as parts of the graph.
+
+    Args:
+        seeds: the gradients of the sweep's starts.
+        originals: by identity, what takes the place of nodes and leaves that were made for this sweep alone.
+    """
     structure, program = sweep.prepare()
     arguments: list[Pair] = []
     for node, role in program.arguments:
-        arguments.append((node, role))
+        arguments.append((originals.get(id(node), node), originals.get(id(role), role)))
     for position in sorted(structure.varying):
         arguments.append((data_node(np.asarray(program.numbers[position])), None))
     arguments += [(data_node(np.asarray(array)), None) for array in structure.captured]

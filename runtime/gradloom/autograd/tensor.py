@@ -156,10 +156,6 @@ class Tensor(Variable):
         """Tell whether elements can be negative."""
         return self._value.type.element.kind in "fi"
 
-    def is_inference(self) -> bool:
-        """Tell whether it was made in inference mode."""
-        return getattr(self._value, "inference", False)
-
     def type(self, dtype: Any = None) -> Any:
         """Return the name of the type, `gradloom.FloatTensor`; or the tensor converted to a dtype."""
         if dtype is None:
@@ -219,6 +215,8 @@ class Tensor(Variable):
     @property
     def _version(self) -> int:
         """How often the memory has been written."""
+        if self.is_inference():
+            raise error(RuntimeError, "Inference tensors do not track version counter.", "look at a .clone()")
         node = self._node()
         return node.version if node.counter is None else node.counter[0]
 
@@ -398,7 +396,7 @@ class Tensor(Variable):
                 "only Tensors of floating point dtype can require gradients",
                 "convert it first: x.float().requires_grad_()",
             )
-        if value and self.is_inference():
+        if value and self.is_inference() and not state.inference:
             raise error(
                 RuntimeError, "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
             )
