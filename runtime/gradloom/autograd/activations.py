@@ -171,12 +171,17 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return _apply("hardswish", HARDSWISH, input, inplace)
 
 
+def _nothing(x: Any) -> Any:
+    """0, and nan where x is."""
+    return constant(np.where(np.isnan(x), x, x.dtype.type(0)))
+
+
 def _hard_shrunk(x: Any, lambd: Any) -> Any:
-    return np.where((x >= -lambd) & (x <= lambd), x.dtype.type(0), x)
+    return np.where((x > lambd) | (x < -lambd), x, _nothing(x))
 
 
 def _soft_shrunk(x: Any, lambd: Any) -> Any:
-    return np.where(x > lambd, x - lambd, np.where(x < -lambd, x + lambd, constant(x * x.dtype.type(0))))
+    return np.where(x > lambd, x - lambd, np.where(x < -lambd, x + lambd, _nothing(x)))
 
 
 HARDSHRINK = EagerOp("HardshrinkBackward0", _with_numbers(_hard_shrunk, "hardshrink_cpu"), lists=(0,))

@@ -67,19 +67,23 @@ def _refuse_bools(x: Any, y: Any) -> None:
         raise error(RuntimeError, _TWO_BOOLS if all(bools) else _A_BOOL)
 
 
-def _combining(combine: Any, subtracts: bool) -> Any:
-    """Return the rule of `x + alpha * y` or `x - alpha * y`; without alpha the factor is 1."""
+def _combining(combine: Any, subtracts: bool, scaled: int = 1) -> Any:
+    """Return the rule of `x + alpha * y` or `x - alpha * y`; without alpha the factor is 1.
+
+    Args:
+        scaled: which of both is multiplied by alpha.
+    """
 
     def rule(x: Any, y: Any, alpha: Any = None, into: ScalarType | None = None) -> Tracer:
         if subtracts:
             _refuse_bools(x, y)
         check_broadcast((x, y))
         element = common_element((x, y))
-        a, b = bring_to(x, element), bring_to(y, element)
+        pair = [bring_to(x, element), bring_to(y, element)]
         if alpha is not None:
             _check_alpha(alpha, element)
-            b = b * bring_to(alpha, element)
-        return fitted(combine(a, b), into)
+            pair[scaled] = pair[scaled] * bring_to(alpha, element)
+        return fitted(combine(*pair), into)
 
     return rule
 
@@ -100,8 +104,8 @@ def _negated(x: Any) -> Tracer:
 
 ADD = EagerOp("AddBackward0", _combining(np.add, False), lists=(0, 1))
 SUB = EagerOp("SubBackward0", _combining(np.subtract, True), lists=(0, 1))
-RSUB = EagerOp("RsubBackward0", _combining(lambda x, y: np.subtract(y, x), True), lists=(0, 1))
-RSUB_NUMBER = EagerOp("RsubBackward1", _combining(lambda x, y: np.subtract(y, x), True), lists=(0,))
+RSUB = EagerOp("RsubBackward0", _combining(lambda x, y: np.subtract(y, x), True, scaled=0), lists=(0, 1))
+RSUB_NUMBER = EagerOp("RsubBackward1", _combining(lambda x, y: np.subtract(y, x), True, scaled=0), lists=(0,))
 NEG = EagerOp("NegBackward0", promoting(_negated))
 
 
@@ -130,9 +134,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return `other - alpha * input`."""
     x, y = tensor_operand(input, "rsub"), operand(other, "rsub")
-    if alpha.__class__ is not int or alpha != 1:
-        x = operation(MUL, (x, number_argument(alpha, "rsub", "alpha")))
-    return wrap(Tensor, record(RSUB if isinstance(y, Variable) else RSUB_NUMBER, (x, y)))
+    return _scaled_pair(RSUB if isinstance(y, Variable) else RSUB_NUMBER, "rsub", x, y, alpha)
 
 
 def _write_scaled(op: EagerOp, name: str) -> Any:
@@ -225,13 +227,18 @@ def _division(rounding_mode: Any, x: Any, y: Any) -> EagerOp:
     return op
 
 
-def _is_whole(x: Any) -> bool:
-    return x._value.type.element.kind != "f" if isinstance(x, Variable) else x.__class__ is not float
+def _kind(x: Any) -> str:
+    if isinstance(x, Variable):
+        return x._value.type.element.kind
+    return {float: "f", int: "i", bool: "b"}[x.__class__]
 
 
 def _check_divisor(x: Any, y: Any) -> None:
     """Raise PyTorch's error if a whole number is divided by 0 without fractions."""
-    if _is_whole(y) and _is_whole(x) and not (y._array().all() if isinstance(y, Variable) else y):
+    kinds = _kind(x) + _kind(y)
+    if "f" in kinds or kinds == "bb":
+        return
+    if not (y._array().all() if isinstance(y, Variable) else y):
         raise error(RuntimeError, "ZeroDivisionError", "a divisor of whole numbers is 0")
 
 
@@ -274,7 +281,7 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     """Return the floor of the quotient. It has no derivative in PyTorch: a backward through it raises."""
     x, y = operand(input, "floor_divide", "input", 1), operand(other, "floor_divide")
     _check_divisor(x, y)
-    return refuse_backward(operation(FLOOR_DIVIDE, (x, y)), "floor_divide")
+    return refuse_backward(operation(FLOOR_DIVIDE, (x, y)), "floor_divide", (x, y))
 
 
 @method("floor_divide_")
@@ -282,7 +289,7 @@ def floor_divide_(self: Tensor, other: Any) -> Tensor:
     """Apply `floor_divide` in place."""
     y = operand(other, "floor_divide_", "other", 1)
     _check_divisor(self, y)
-    return refuse_backward(write_into(self, FLOOR_DIVIDE, (self, y)), "floor_divide")
+    return refuse_backward(write_into(self, FLOOR_DIVIDE, (self, y)), "floor_divide", (self, y))
 
 
 @method("remainder")
@@ -292,7 +299,7 @@ def remainder(input: Any, other: Any) -> Tensor:
     x, y = operand(input, "remainder", "input", 1), operand(other, "remainder")
     _check_divisor(x, y)
     if not isinstance(x, Variable):
-        return refuse_backward(operation(REMAINDER_OF_NUMBER, (x, y)), "remainder")
+        return refuse_backward(operation(REMAINDER_OF_NUMBER, (x, y)), "remainder", (x, y))
     return wrap(Tensor, record(REMAINDER if isinstance(y, Variable) else REMAINDER_NUMBER, (x, y)))
 
 

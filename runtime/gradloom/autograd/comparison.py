@@ -16,7 +16,6 @@ from gradloom.autograd.elementwise import (
     NOTHING,
     bring_to,
     check_broadcast,
-    common_element,
     documented,
     fitted,
     foreign,
@@ -24,7 +23,6 @@ from gradloom.autograd.elementwise import (
     is_number,
     not_implemented,
     operand,
-    operand_key,
     operators_by,
     plain_number,
     promoting,
@@ -37,23 +35,11 @@ from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp
 from gradloom.autograd.recording import Variable, record, wrap
 from gradloom.autograd.tensor import Tensor, method, operation, public
+from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
-from gradloomc.ir.types import ScalarType
+from gradloomc.ir.types import ScalarType, tensor
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
-
-
-def _comparing(function: Any) -> Any:
-    """Return the rule of a comparison. Whole numbers beyond the tensor's dtype are compared as what they are."""
-
-    def rule(x: Any, y: Any, into: ScalarType | None = None) -> Any:
-        check_broadcast((x, y))
-        element = common_element((x, y))
-        if element.kind in "iu" and element.itemsize < 8 and int in (operand_key(x), operand_key(y)):
-            element = ir_types.i64
-        return fitted(function(bring_to(x, element), bring_to(y, element)), into)
-
-    return rule
 
 
 def _invalid_comparison(name: str, *arguments: Any) -> TypeError:
@@ -67,7 +53,7 @@ def _invalid_comparison(name: str, *arguments: Any) -> TypeError:
 
 def _comparison(name: str, function: Any, alias: str, doc: str) -> EagerOp:
     """Define a comparison: `x < y`, `gradloom.lt`, `x.lt`, `x.lt_` and its long name."""
-    rule = _comparing(function)
+    rule = promoting(function)
     node = name.capitalize()
     number = EagerOp(f"{node}Backward0", rule, saves=NOTHING, lists=(0,))
     tensor = EagerOp(f"{node}Backward1", rule, saves=NOTHING)
@@ -310,7 +296,7 @@ def _test(name: str, function: Any, otherwise: bool, doc: str) -> Any:
     def rule(x: Any) -> Any:
         if x.dtype.kind == "f":
             return function(x)
-        return bring_to(np.full(x.shape, otherwise), ir_types.i1)
+        return nd.splat(otherwise, tensor(x.shape, ir_types.i1))
 
     return unary(name, EagerOp(f"{name.capitalize()}Backward0", rule, differentiable=False), writes=False, doc=doc)
 

@@ -335,10 +335,11 @@ def operators_by(name: str, function: Callable[[Any, Any], Any], write: Callable
     reflected(name, lambda x, y: function(y, x))
 
 
-def refuse_backward(x: Tensor, function: str) -> Tensor:
+def refuse_backward(x: Tensor, function: str, operands: Sequence[Any]) -> Tensor:
     """Let the backward through the node of `x` fail: PyTorch has no derivative of the function."""
     node = x._grad_fn
     if node is not None:
+        node.listed = tuple([k for k, each in enumerate(operands) if isinstance(each, Variable)])
         extra_of(node).setdefault("hooks", {})[-1] = _Refusal(function)
     return x
 

@@ -21,6 +21,7 @@ from gradloom.autograd.elementwise import (
     constant,
     documented,
     fitted,
+    not_implemented,
     number_argument,
     on_value,
     operand,
@@ -328,6 +329,8 @@ def _clamped(x: Any, low: Any, high: Any, has: tuple[bool, bool], into: ScalarTy
     given = [each for each, there in zip((low, high), has, strict=True) if there]
     check_broadcast((x, *given))
     element = common_element((x, *given))
+    if element.kind == "b":
+        raise not_implemented("clamp_min_scalar_cpu" if has[0] else "clamp_max_scalar_cpu", element)
     x = bring_to(x, element)
     if has == (True, False):
         low = bring_to(low, element)

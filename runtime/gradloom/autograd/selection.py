@@ -149,14 +149,14 @@ HEAVISIDE = EagerOp("NotImplemented", _step, saves=NOTHING)
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """Return 0 below zero, 1 above, `values` at zero. PyTorch has no derivative of it: a backward through it raises."""
     operands = (tensor_operand(input, "heaviside"), tensor_operand(values, "heaviside", "values", 2))
-    return refuse_backward(operation(HEAVISIDE, operands), "heaviside")
+    return refuse_backward(operation(HEAVISIDE, operands), "heaviside", operands)
 
 
 @method("heaviside_")
 def heaviside_(self: Tensor, values: Tensor) -> Tensor:
     """Apply `heaviside` in place."""
     operands = (self, tensor_operand(values, "heaviside_", "values", 1))
-    return refuse_backward(write_into(self, HEAVISIDE, operands), "heaviside")
+    return refuse_backward(write_into(self, HEAVISIDE, operands), "heaviside", operands)
 
 
 # --- overwriting ------------------------------------------------------------------------------------------------------
