@@ -227,7 +227,19 @@ class Tensor(Variable):
 
     @data.setter
     def data(self, value: "Tensor") -> None:
-        self._value, self._link = value._node(), value._link
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._requires_grad and value._value.type.element.kind != "f":
+            raise error(
+                RuntimeError,
+                "data set to a tensor that requires gradients must be floating point or complex dtype",
+            )
+        link = value._link
+        if link is not None and link.root is self:
+            if not link.steps:  # `x.data -= step` has written the memory already
+                return
+            link = None
+        self._value, self._link = value._node(), link
         self._writes += 1
 
     def detach(self) -> "Tensor":
@@ -392,9 +404,7 @@ class Tensor(Variable):
             )
         if value and self._value.type.element.kind != "f":
             raise error(
-                RuntimeError,
-                "only Tensors of floating point dtype can require gradients",
-                "convert it first: x.float().requires_grad_()",
+                RuntimeError, "only Tensors of floating point and complex dtype can require gradients", _CONVERT_FIRST
             )
         if value and self.is_inference() and not state.inference:
             raise error(
@@ -404,6 +414,10 @@ class Tensor(Variable):
 
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
         """Set `requires_grad`; return the tensor."""
+        if requires_grad and self._value.type.element.kind != "f":
+            raise error(
+                RuntimeError, "only Tensors of floating point dtype can require gradients", _CONVERT_FIRST
+            )
         self.requires_grad = requires_grad
         return self
 
@@ -462,6 +476,9 @@ class Tensor(Variable):
             import weakref
 
             extra_of(self._grad_fn)["retained"] = weakref.ref(self)
+
+
+_CONVERT_FIRST = "convert it first: x.float().requires_grad_()"
 
 
 def _check_grad(x: Tensor, grad: Any) -> None:
