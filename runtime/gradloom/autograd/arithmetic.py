@@ -155,7 +155,7 @@ operators("sub", SUB)
 method("__radd__")(Tensor.__add__)
 method("__neg__")(neg)
 operators("sub", SUB)
-reflected("sub", rsub)
+reflected("sub", lambda x, y: wrap(Tensor, record(RSUB if isinstance(y, Variable) else RSUB_NUMBER, (x, y))))
 
 
 @method("positive", "__pos__")

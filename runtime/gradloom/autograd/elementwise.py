@@ -177,6 +177,8 @@ def number_argument(x: Any, function: str, argument: str) -> Any:
     Raises:
         TypeError: it is not, in PyTorch's words.
     """
+    if x.__class__ is float or x.__class__ is int:
+        return x
     if is_number(x):
         return plain_number(x)
     if isinstance(x, Tensor) and x.ndim == 0 and not x.requires_grad:

@@ -21,6 +21,7 @@ from gradloom.autograd.elementwise import (
     constant,
     documented,
     fitted,
+    is_number,
     not_implemented,
     number_argument,
     on_value,
@@ -358,16 +359,19 @@ def _clamp_arguments(name: str, x: Tensor, min: Any, max: Any) -> tuple[EagerOp,
         raise error(RuntimeError, "gradloom.clamp: At least one of 'min' or 'max' must not be None")
     low = 0 if min is None else operand(min, name, "min", 2)
     high = 0 if max is None else operand(max, name, "max", 3)
-    given = [isinstance(each, Variable) for each in (min, max) if each is not None]
-    if any(given) and not all(given):
-        raise TypeError(
-            f"{name}() received an invalid combination of arguments: min and max should both be tensors or both numbers"
-        )
+    has = _LIMITS[min is not None, max is not None]
+    if isinstance(low, Variable) or isinstance(high, Variable):
+        if is_number(min) or is_number(max):
+            raise TypeError(
+                f"{name}() received an invalid combination of arguments: min and max should both be tensors or both "
+                "numbers"
+            )
+        return CLAMP, (x, low, high), has
     element = x._value.type.element
-    if element.kind in "iu" and not given[0] and low.__class__ is not float and high.__class__ is not float:
-        for limit in (low, high):
-            check_fits(limit, element)
-    return CLAMP if given[0] else CLAMP_NUMBERS, (x, low, high), _LIMITS[min is not None, max is not None]
+    if element.kind in "iu" and low.__class__ is not float and high.__class__ is not float:
+        check_fits(low, element)
+        check_fits(high, element)
+    return CLAMP_NUMBERS, (x, low, high), has
 
 
 _C_NAMES = {"i": "int", "u": "uint"}

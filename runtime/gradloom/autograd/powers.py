@@ -10,6 +10,7 @@ from gradloom.autograd.elementwise import (
     bring_to,
     common_element,
     fitted,
+    foreign,
     is_number,
     not_implemented,
     operand,
@@ -116,6 +117,18 @@ def pow_(self: Tensor, exponent: Any) -> Tensor:
 
 
 operators_by("pow", pow, pow_)
+
+
+def _power(self: Tensor, other: Any) -> Any:
+    """Python's operator method `pow`."""
+    kind = other.__class__
+    if kind is int or kind is float:
+        return wrap(Tensor, record(POW_NUMBER, (self,), (("exponent", other), ("kind", kind))))
+    other = foreign(other)
+    return other if other is NotImplemented else pow(self, other)
+
+
+method("__pow__")(_power)
 
 
 def _double(x: Any) -> Any:

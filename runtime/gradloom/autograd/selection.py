@@ -51,7 +51,7 @@ _MISSING = object()
 
 
 def _choice(x: Any) -> Any:
-    if isinstance(x, Variable):
+    if x.__class__ is Tensor or isinstance(x, Variable):
         return x
     if is_number(x):
         return plain_number(x)
