@@ -7,6 +7,7 @@ from gradloom.autograd import (  # noqa: F401
     activations,
     arithmetic,
     comparison,
+    creation,
     dtypes,
     formatting,
     functions,
