@@ -170,6 +170,11 @@ def positive(input: Tensor) -> Tensor:
 # --- products and quotients -------------------------------------------------------------------------------------------
 
 
+def _mul_saves(active: tuple[bool, ...]) -> tuple[frozenset[int], bool]:
+    """Each factor is kept where the other has a gradient, a number as well."""
+    return frozenset(({1} if active[0] else set()) | ({0} if active[1] else set())), False
+
+
 def _div_saves(active: tuple[bool, ...]) -> tuple[frozenset[int], bool]:
     """The divisor is kept, and the dividend where the divisor has a gradient."""
     return (frozenset({0, 1}) if active[1] else frozenset({1})), False
@@ -185,7 +190,7 @@ def _truncated(x: Any, y: Any) -> Any:
     return np.floor_divide(x - np.fmod(x, y), y)
 
 
-MUL = EagerOp("MulBackward0", promoting(np.multiply))
+MUL = EagerOp("MulBackward0", promoting(np.multiply), saves=_mul_saves)
 DIV = EagerOp("DivBackward0", promoting(np.divide, floats=True), saves=_div_saves)
 DIV_FLOOR = EagerOp("DivBackward2", promoting(_floor, refused="b", kernel="div_floor_cpu"), saves=NOTHING)
 DIV_TRUNC = EagerOp("DivBackward2", promoting(_truncated, refused="b", kernel="div_trunc_cpu"), saves=NOTHING)
@@ -445,23 +450,3 @@ LDEXP = EagerOp("LdexpBackward0", promoting(_times_power_of_two, floats=True))
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Return `input * 2 ** other`."""
     return operation(LDEXP, (tensor_operand(input, "ldexp"), tensor_operand(other, "ldexp", "other", 2)))
-
-
-# --- until their own modules define them ------------------------------------------------------------------------------
-
-SUM = EagerOp("SumBackward0", lambda x: np.sum(x, dtype=x.dtype))
-MM = EagerOp("MmBackward0", np.matmul, costly=True)
-
-
-@method("sum")
-@public("sum")
-def sum(input: Tensor) -> Tensor:
-    """Return the sum."""
-    return operation(SUM, (input,))
-
-
-@method("mm", "__matmul__")
-@public("mm")
-def mm(input: Tensor, mat2: Tensor) -> Tensor:
-    """Return the matrix product."""
-    return operation(MM, (input, mat2))

@@ -12,8 +12,10 @@ from gradloom.autograd import (  # noqa: F401
     formatting,
     functions,
     gradients,
+    linalg,
     modes,
     powers,
+    reductions,
     selection,
 )
 from gradloom.autograd.tensor import FUNCTIONS, Tensor
