@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.autograd.graph import Node
 from gradloom.autograd.tensor import Tensor, from_array
 from gradloom.optim.optimizer import Group, as_number, check_option, check_rate, check_variants, new_step_count
 from gradloom.optim.update import RuleOptimizer, Update, count_step, gradient_of, like, number, rule
@@ -80,7 +81,7 @@ class Adagrad(RuleOptimizer):
     def _record(self, group: Group, update: Update) -> None:
         lr, decay, eps = as_number(group["lr"]), as_number(group["weight_decay"]), number(group["eps"])
         decay_number = number(decay) if decay != 0 else None
-        rates: dict[float, Tensor] = {}
+        rates: dict[float, Node] = {}
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -90,10 +91,9 @@ class Adagrad(RuleOptimizer):
             t = count_step(state)
             if t not in rates:
                 rates[t] = number(-(lr / (1 + (t - 1) * group["lr_decay"])))
-            grad = gradient_of(param, grad, decay_number, group["maximize"])
-            accumulated = state["sum"]
-            accumulated = update.write(accumulated, _SUM, (accumulated, grad))
-            update.write(param, _STEP, (param, grad, accumulated, rates[t], eps))
+            g = gradient_of(param, grad, decay_number, group["maximize"])
+            accumulated = update.write(state["sum"], _SUM, (g,))
+            update.write(param, _STEP, (g, accumulated, rates[t], eps))
 
     def _state_of(self, param: Tensor, group: Group) -> dict[str, Any]:
         state = self.state[param]

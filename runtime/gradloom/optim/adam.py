@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.autograd.graph import Node
 from gradloom.autograd.tensor import Tensor
 from gradloom.optim.optimizer import (
     Group,
@@ -113,7 +114,7 @@ class Adam(RuleOptimizer):
         decoupled = group["decoupled_weight_decay"] and decay != 0
         keep = number(1 - lr * decay)
         decay_number = number(decay) if decay != 0 and not decoupled else None
-        scales: dict[float, tuple[Tensor, Tensor]] = {}
+        scales: dict[float, tuple[Node, Node]] = {}
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -123,17 +124,15 @@ class Adam(RuleOptimizer):
             t = count_step(state)
             if t not in scales:
                 scales[t] = (number(-(lr / (1 - beta1**t))), number((1 - beta2**t) ** 0.5))
-            grad = gradient_of(param, grad, decay_number, group["maximize"])
-            m, v = state["exp_avg"], state["exp_avg_sq"]
-            m = update.write(m, _FIRST_MOMENT, (m, grad, first), near)
-            v = update.write(v, _SECOND_MOMENT, (v, grad, *second))
+            g = gradient_of(param, grad, decay_number, group["maximize"])
+            m = update.write(state["exp_avg"], _FIRST_MOMENT, (g, first), near)
+            v = update.write(state["exp_avg_sq"], _SECOND_MOMENT, (g, *second))
             if group["amsgrad"]:
-                largest = state["max_exp_avg_sq"]
-                v = update.write(largest, _LARGEST, (largest, v))
+                v = update.write(state["max_exp_avg_sq"], _LARGEST, (v,))
             if decoupled:
-                update.write(param, _DECAYED_STEP, (param, m, v, *scales[t], eps, keep))
+                update.write(param, _DECAYED_STEP, (m, v, *scales[t], eps, keep))
             else:
-                update.write(param, _STEP, (param, m, v, *scales[t], eps))
+                update.write(param, _STEP, (m, v, *scales[t], eps))
 
     def _state_of(self, param: Tensor, group: Group) -> dict[str, Any]:
         state = self.state[param]

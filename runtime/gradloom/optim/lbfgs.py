@@ -151,7 +151,7 @@ class LBFGS(Optimizer):
                 break
             if _number(_LARGEST, gradient) <= group["tolerance_grad"]:
                 break
-            if _number(_LARGEST, operation(_SCALE, (direction, number(t)))) <= change or abs(loss - previous) < change:
+            if _number(_LARGEST, _scaled(direction, t)) <= change or abs(loss - previous) < change:
                 break
         return first_loss
 
@@ -164,7 +164,7 @@ class LBFGS(Optimizer):
             state["H_diag"] = 1
             return _computed(operation(_NEGATE, (gradient,)))[0]
         y = operation(_DIFFERENCE, (gradient, state["prev_flat_grad"]))
-        s = operation(_SCALE, (state["d"], number(state["t"])))
+        s = _scaled(state["d"], state["t"])
         y, s, curvature, square = _computed(y, s, operation(_DOT, (y, s)), operation(_DOT, (y, y)))
         ys = curvature._array()[()]
         if ys > 1e-10:
@@ -185,7 +185,7 @@ class LBFGS(Optimizer):
             factor = operation(_LOOP_FACTOR, (steps[i], q, ro[i]))
             q, factors[i] = _computed(operation(_FIRST_LOOP, (q, dirs[i], factor)), factor)
         scale = state["H_diag"]
-        (r,) = _computed(operation(_SCALE, (q, scale if isinstance(scale, Tensor) else number(scale))))
+        (r,) = _computed(_scaled(q, scale))
         for i in range(len(dirs)):
             (r,) = _computed(operation(_SECOND_LOOP, (r, dirs[i], steps[i], ro[i], factors[i])))
         return r
@@ -207,7 +207,7 @@ class LBFGS(Optimizer):
         """Add t times the direction to the parameters."""
         update, length, start = Update(), number(t), 0
         for param in self._params:
-            update.write(param, _MOVE, (param, direction, length), (("start", start),))
+            update.write(param, _MOVE, (direction._node(), length), (("start", start),))
             start += param.numel()
         update.finish()
 
@@ -228,6 +228,13 @@ class LBFGS(Optimizer):
 
         longest = _number(_LARGEST, direction)
         return strong_wolfe(along, t, longest, loss, gradient, slope, most=room)
+
+
+def _scaled(vector: Tensor, factor: Any) -> Tensor:
+    """Return a vector times a number, or times a tensor of one element."""
+    return operation(
+        _SCALE, (vector, factor if isinstance(factor, Tensor) else from_array(np.array(factor, np.float64)))
+    )
 
 
 def _computed(*tensors: Tensor) -> Sequence[Tensor]:

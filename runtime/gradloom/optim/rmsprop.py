@@ -118,19 +118,15 @@ class RMSprop(RuleOptimizer):
             update.open(param)
             state = self._state_of(param, group)
             count_step(state)
-            grad = gradient_of(param, grad, decay_number, group["maximize"])
-            v = state["square_avg"]
-            v = update.write(v, _SQUARE_AVERAGE, (v, grad, *averaging))
-            scale = [v, eps]
+            g = gradient_of(param, grad, decay_number, group["maximize"])
+            scale = [update.write(state["square_avg"], _SQUARE_AVERAGE, (g, *averaging)), eps]
             if group["centered"]:
-                mean = state["grad_avg"]
-                scale.append(update.write(mean, _AVERAGE, (mean, grad, averaging[1]), near))
+                scale.append(update.write(state["grad_avg"], _AVERAGE, (g, averaging[1]), near))
             if momentum_number is None:
-                update.write(param, _STEP, (param, grad, negative_lr, *scale))
+                update.write(param, _STEP, (g, negative_lr, *scale))
             else:
-                buffer = state["momentum_buffer"]
-                buffer = update.write(buffer, _BUFFER, (buffer, grad, momentum_number, *scale))
-                update.write(param, _BUFFERED_STEP, (param, buffer, negative_lr))
+                buffer = update.write(state["momentum_buffer"], _BUFFER, (g, momentum_number, *scale))
+                update.write(param, _BUFFERED_STEP, (buffer, negative_lr))
 
     def _state_of(self, param: Tensor, group: Group) -> dict[str, Any]:
         state = self.state[param]

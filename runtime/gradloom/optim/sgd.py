@@ -86,17 +86,16 @@ class SGD(RuleOptimizer):
             if grad is None:
                 continue
             update.open(param)
-            grad = gradient_of(param, grad, decay_number, maximize)
+            g = gradient_of(param, grad, decay_number, maximize)
             if momentum == 0:
-                update.write(param, _DESCENT, (param, grad, lr))
+                update.write(param, _DESCENT, (g, lr))
                 continue
             state = self.state[param]
             first = state.get("momentum_buffer") is None
             if first:
                 state["momentum_buffer"] = zeros_like(param)
-            buffer = state["momentum_buffer"]
-            new = update.write(buffer, _BUFFER, (buffer, grad, momentum_number, weights[first]))
+            buffer = update.write(state["momentum_buffer"], _BUFFER, (g, momentum_number, weights[first]))
             if group["nesterov"]:
-                update.write(param, _NESTEROV, (param, grad, new, momentum_number, lr))
+                update.write(param, _NESTEROV, (g, buffer, momentum_number, lr))
             else:
-                update.write(param, _DESCENT, (param, new, lr))
+                update.write(param, _DESCENT, (buffer, lr))

@@ -6,7 +6,7 @@ change from step to step (rates, bias corrections) are operands of shape (), so 
 formula.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,30 @@ from gradloom.autograd.engine import compute
 from gradloom.autograd.graph import Attributes, EagerOp, Node, data_node
 from gradloom.autograd.modes import enable_grad, no_grad
 from gradloom.autograd.recording import assign
-from gradloom.autograd.tensor import Tensor, from_array, operation
+from gradloom.autograd.tensor import Tensor
 from gradloom.optim.optimizer import Closure, Group, Optimizer
 
 
-def number(value: float) -> Tensor:
+def number(value: float) -> Node:
     """Return a number as an operand that is looked up when the program runs."""
-    return from_array(np.array(value, np.float64))
+    return data_node(np.array(value, np.float64))
+
+
+def rule(name: str, formula: Callable[..., Any]) -> EagerOp:
+    """Return the operation of a formula in NumPy code; no gradient flows through an update."""
+    return EagerOp(name, formula, differentiable=False)
+
+
+def record(op: EagerOp, inputs: tuple[Node, ...], attributes: Attributes = ()) -> Node:
+    """Record a rule. Cheaper than `recording.record`: there is no grad mode here, no number, and no user's line."""
+    keys = tuple([node.type for node in inputs])
+    key = (attributes, *keys)
+    node = op.node_class()
+    node.signature = signature = op.signatures.get(key) or op.infer(key, keys, attributes)
+    node.type, node.inputs = signature.type, inputs
+    node.edges = node.array = node.place = None
+    node.depth = 1
+    return node
 
 
 class Update:
@@ -31,10 +48,10 @@ class Update:
         self._writes: list[tuple[Tensor, Node]] = []
         self._written: set[int] = set()
 
-    def write(self, tensor: Tensor, op: EagerOp, operands: Sequence[Any], attributes: Attributes = ()) -> Tensor:
-        """Record the new value of a tensor, which is written when the step is finished; return it."""
-        new = operation(op, operands, attributes)
-        self._writes.append((tensor, new._value))
+    def write(self, tensor: Tensor, op: EagerOp, others: tuple[Node, ...], attributes: Attributes = ()) -> Node:
+        """Record the new value of a tensor, a rule of its old one and of others; it is written in the end."""
+        new = record(op, (tensor._node(), *others), attributes)
+        self._writes.append((tensor, new))
         self._written.add(id(tensor))
         return new
 
@@ -91,11 +108,6 @@ class RuleOptimizer(Optimizer):
 # --- what the formulas share ------------------------------------------------------------------------------------------
 
 
-def rule(name: str, formula: Callable[..., Any]) -> EagerOp:
-    """Return the operation of a formula in NumPy code; no gradient flows through an update."""
-    return EagerOp(name, formula, differentiable=False)
-
-
 def like(number: Any, array: Any) -> Any:
     """Return a number in the dtype of an array: PyTorch's scalars take the dtype of the tensor."""
     return number.astype(array.dtype)
@@ -114,8 +126,8 @@ _DECAYED = rule("DecayedGradient", _decayed)
 _ASCENT = rule("Ascent", lambda grad: -grad)
 
 
-def gradient_of(param: Tensor, grad: Tensor, decay: Tensor | None, maximize: bool) -> Tensor:
+def gradient_of(param: Tensor, grad: Tensor, decay: Node | None, maximize: bool) -> Node:
     """Return the direction to descend in: the gradient, its sign turned to maximize, plus the decay of the weight."""
     if decay is not None:
-        return operation(_DECAYED, (grad, param, decay), (("maximize", maximize),))
-    return operation(_ASCENT, (grad,)) if maximize else grad
+        return record(_DECAYED, (grad._node(), param._node(), decay), (("maximize", maximize),))
+    return record(_ASCENT, (grad._node(),)) if maximize else grad._node()
