@@ -124,11 +124,11 @@ class _Saved:
         )
 
     def unpack(self, call: "Call") -> Tensor:
-        """Return the tensor: the same object if it is a leaf that is still there."""
+        """Return the tensor: the same object if it is still there and part of the same graph."""
         if self.output is not None:
             return wrap(Tensor, call.output(self.output))
         tensor = self.tensor()
-        if tensor is not None and tensor.grad_fn is None and tensor._edge() is self.edge:
+        if tensor is not None and (tensor._edge() if tensor.requires_grad else None) is self.edge:
             return tensor
         tensor = wrap(Tensor, self.node)
         if self.edge is not None:
@@ -229,15 +229,18 @@ class Call:
     # --- the backward -------------------------------------------------------------------------------------------------
 
     def arguments_of(self, gradients: Mapping[int, Tensor]) -> tuple[Any, ...]:
-        """Return the gradients of all results, as `backward` shall get them."""
-        found: list[Any] = []
+        """Return the gradients of all results; None for those that were not used."""
+        return tuple([gradients.get(number) for number in range(len(self._results))])
+
+    def _materialized(self, gradients: Sequence[Any]) -> list[Any]:
+        """Return gradients with zeros in the place of those that are not there, unless the user wants to see None."""
+        if not self.context.materialize_grads:
+            return list(gradients)
+        found = list(gradients)
         for number, result in enumerate(self._results):
-            gradient = gradients.get(number)
-            if gradient is None and result is not None and self.context.materialize_grads:
-                kind = result[0]
-                gradient = from_array(np.zeros(kind.shape, kind.element.dtype))
-            found.append(gradient)
-        return tuple(found)
+            if found[number] is None and result is not None:
+                found[number] = from_array(np.zeros(result[0].shape, result[0].element.dtype))
+        return found
 
     def backward(self, gradients: Sequence[Any]) -> list[Tensor | None]:
         """Return the gradient along each edge, from the gradients of all results.
@@ -253,7 +256,8 @@ class Call:
                 "implement one of them.",
             )
         run = function.backward if function.vjp is Function.vjp else function.vjp
-        found = run(self.context, list(gradients)) if function.boxed_grads_call else run(self.context, *gradients)
+        gradients = self._materialized(gradients)
+        found = run(self.context, gradients) if function.boxed_grads_call else run(self.context, *gradients)
         return self._checked(found if isinstance(found, tuple) else (found,))
 
     def _checked(self, found: tuple[Any, ...]) -> list[Tensor | None]:
@@ -450,6 +454,7 @@ def _wrap_results(call: Call, results: tuple[Any, ...], args: tuple[Any, ...], r
     outputs: list[Any] = []
     values: dict[int, Node] = {}
     aliases: dict[int, Tensor] = {}
+    wrapped: set[int] = set()
     for each in results:
         if not isinstance(each, Tensor):
             call.add_result(None, False)
@@ -464,14 +469,18 @@ def _wrap_results(call: Call, results: tuple[Any, ...], args: tuple[Any, ...], r
                 "apply the function to a .clone(), or do not mark it dirty",
             )
         output = each
-        if name not in dirty and (name in arguments or name in aliases or each._requires_grad):
+        foreign = name in arguments or name in aliases or (each._requires_grad and name not in wrapped)
+        if foreign and name not in dirty:
             output = aliases.setdefault(name, each.detach())  # an argument that is returned as it is
         node = call.add_result(value, recorded and name not in constant and output.is_floating_point())
         if node is not None:
             if name in dirty:
                 assign(output, node)
             else:
+                if output._link is not None and output._link.root is not None:
+                    node.extra["view"] = True  # type: ignore[index]
                 output._value, output._link = node, None
+            wrapped.add(name)
             output._grad_fn, output._requires_grad = node, True
         outputs.append(output)
     return tuple(outputs)

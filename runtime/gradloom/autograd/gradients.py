@@ -446,7 +446,8 @@ def grad(
     if not inputs:
         raise error(RuntimeError, "`inputs` argument to `grad()` cannot be empty.")
     if is_grads_batched:
-        raise error(RuntimeError, "is_grads_batched is not supported", "call grad once for each gradient")
+        options = (create_graph, only_inputs, allow_unused)
+        return _batched_grad(outputs, inputs, _as_tuple(grad_outputs), retain_graph, *options, materialize_grads)
     gradients = [None] * len(outputs) if grad_outputs is None else _as_tuple(grad_outputs)
     for x in inputs:
         if not x.requires_grad:
@@ -471,3 +472,28 @@ def grad(
             gradient = from_array(np.zeros(x.shape, x._value.type.element.dtype))
         results.append(gradient)
     return tuple(results)
+
+
+_ROW = EagerOp("SelectBackward0", lambda x, index: x[index])
+_STACK = EagerOp("StackBackward0", lambda *rows: np.stack(rows))
+
+
+def _batched_grad(
+    outputs: tuple[Any, ...],
+    inputs: tuple[Any, ...],
+    gradients: tuple[Any, ...],
+    retain_graph: bool | None,
+    create_graph: bool,
+    only_inputs: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Any, ...]:
+    """Return the gradients for each entry along the first dimension of the outputs' gradients, stacked."""
+    count = gradients[0].shape[0]
+    rows = []
+    for i in range(count):
+        entry = [None if each is None else operation(_ROW, (each,), (("index", i),)) for each in gradients]
+        retain = True if i + 1 < count else retain_graph
+        options = (create_graph, only_inputs, allow_unused, False, materialize_grads)
+        rows.append(grad(outputs, inputs, entry, retain, *options))
+    return tuple([None if parts[0] is None else operation(_STACK, parts) for parts in zip(*rows, strict=True)])

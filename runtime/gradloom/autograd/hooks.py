@@ -6,10 +6,10 @@ hooks in its node's `extra` ("hooks"), a leaf in its `__dict__` ("_hooks"); the 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradloom.autograd.errors import error
-from gradloom.autograd.graph import AccumulateGrad, Node, extra_of
+from gradloom.autograd.graph import AccumulateGrad, Node, accumulator_of, extra_of
 from gradloom.autograd.tensor import Tensor, method
 
 Hook = Callable[..., Any]
@@ -107,6 +107,37 @@ def _register_before_node(self: Any, hook: Hook) -> RemovableHandle:
 for _class in (Node, AccumulateGrad):
     setattr(_class, "register_hook", _register_on_node)  # noqa: B010
     setattr(_class, "register_prehook", _register_before_node)  # noqa: B010
+
+
+class GradientEdge(NamedTuple):
+    """Where the gradient of a tensor goes: the node, and which of its results the tensor is."""
+
+    node: Any
+    output_nr: int
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """Return where the gradient of a tensor goes.
+
+    Raises:
+        RuntimeError: the tensor does not require grad.
+    """
+    if not tensor.requires_grad:
+        raise error(
+            RuntimeError, "It is not possible to get the gradient edge for a Tensor that does not require gradients"
+        )
+    node = tensor.grad_fn
+    return GradientEdge(accumulator_of(tensor) if node is None else node, tensor.output_nr)
+
+
+class saved_tensors_hooks:
+    """Not supported: nothing is saved for a backward but the graph, whose values are computed when they are needed."""
+
+    def __init__(self, pack_hook: Hook, unpack_hook: Hook):
+        raise NotImplementedError(
+            "saved_tensors_hooks is not supported: a graph keeps operations and operands, and a backward computes "
+            "from them what it needs, so there is no point at which a saved tensor could be packed"
+        )
 
 
 # --- calling ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from gradloom.autograd.graph import (
     EagerOp,
     Node,
     counter_of,
+    extra_of,
     data_node,
     own_files,
     user_place,
@@ -357,6 +358,16 @@ def check_writable(x: Variable) -> None:
             "a leaf Variable that requires grad is being used in an in-place operation.",
             "update it inside `with gradloom.no_grad():`, or compute a new tensor (w = w - step)",
         )
+    made_by = x._grad_fn
+    if made_by is not None and made_by.extra is not None and "view" in made_by.extra:
+        raise error(
+            RuntimeError,
+            f"Output {made_by.extra['output']} of {made_by.name().removesuffix('Backward')} is a view and is being "
+            "modified inplace. This view was created inside a custom Function (or because an input was returned as-is) and "
+            "the autograd logic to handle view+inplace would override the custom backward associated with the custom "
+            "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output "
+            "of the custom Function.",
+        )
     link = x._link
     if link is not None and link.root is not None and link.tracked:
         root = link.root
@@ -411,6 +422,9 @@ def _replace(x: Variable, node: Node, counted: bool, tracked: bool = True) -> No
         node.counter, node.version = old.counter, old.version
     x._writes += 1
     if node.edges is not None and tracked:
+        before = None if x._grad_fn is None else x._grad_fn.extra
+        if before is not None and "retained" in before:  # belongs to the tensor, whatever it holds
+            extra_of(node)["retained"] = before.pop("retained")
         x._grad_fn, x._requires_grad = node, True
     if x._link is not None and not _seen_outside(old.array):
         x._link = None
