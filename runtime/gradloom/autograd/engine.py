@@ -184,10 +184,13 @@ def check_saved(node: Node) -> None:
         if operands or result:
             raise error(RuntimeError, SECOND_BACKWARD, SECOND_FIX, recorded_at(node))
         return
-    saved = saved_operands(node, operands) + ([node] if result else [])
-    for value in saved:
+    edges = node.edges or ()
+    saved = [(x, edges[k] is not None) for k, x in saved_operands(node, operands)]
+    for value, tracked in saved + ([(node, True)] if result else []):
         if value.counter is not None and value.counter[0] != value.version:
-            name = value.counter[1].rstrip("0123456789").removesuffix("Backward")
+            # A result is known by its own node, an operand by the last one that wrote it, a detached one by none.
+            writer = node.name() if value is node else value.counter[1] if tracked else ""
+            name = writer.rstrip("0123456789").removesuffix("Backward")
             origin = f", which is output 0 of {name}," if name else ""
             raise error(
                 RuntimeError,
@@ -201,10 +204,11 @@ def check_saved(node: Node) -> None:
             )
 
 
-def saved_operands(node: Node, positions: Iterable[int]) -> list[Node]:
-    """Return those operands at `positions` that must not have been written since they were recorded."""
+def saved_operands(node: Node, positions: Iterable[int]) -> list[tuple[int, Node]]:
+    """Return those operands at `positions`, each with its position, that must not have been written since."""
     # What a write has replaced is kept by PyTorch as a copy where the derivative reads it.
-    return [node.inputs[k] for k in sorted(positions) if isinstance(node.inputs[k], Node) and (k or not node.replaces)]
+    pairs = [(k, node.inputs[k]) for k in sorted(positions)]
+    return [(k, x) for k, x in pairs if isinstance(x, Node) and (k or not node.replaces)]
 
 
 # --- order ------------------------------------------------------------------------------------------------------------

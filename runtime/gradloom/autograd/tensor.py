@@ -202,7 +202,8 @@ class Tensor(Variable):
 
     def data_ptr(self) -> int:
         """Return the address of the first element; from now on the memory stays where it is."""
-        return self._export().ctypes.data
+        memory = self.__dict__["_memory"] = self._export()  # held, so that writes go on going there
+        return memory.ctypes.data
 
     def _is_view(self) -> bool:
         return self._link is not None and bool(self._link.steps)
