@@ -13,12 +13,12 @@ from gradloomc.dialects.func import body_of, finish_function
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import DifferentiationError
-from gradloomc.ir.opdef import Linear, Multilinear, Partials
+from gradloomc.ir.opdef import Linear, Linearize, Multilinear, Partials
 
 # Ops whose transposed result is exactly zero in places.
 MASKING = frozenset({nd.select, nd.slice_, nd.gather})
 # Ops that mix elements, so that a zero does not stay a zero.
-MIXING = frozenset({nd.dot})
+MIXING = frozenset({nd.dot, nd.solve})
 
 
 class Cotangents:
@@ -85,6 +85,13 @@ def _transpose(op: Op, g: Value, linear: set[Value], masked: bool) -> list[tuple
             (op.operands[position], contribution)
             for position, contribution in pairs
             if contribution is not None and op.operands[position] in linear
+        ]
+    if isinstance(facet, Linearize) and facet.transpose is not None:
+        contributions = facet.transpose(g, *op.operands, **op.attributes)
+        return [
+            (operand, contribution)
+            for operand, contribution in zip(op.operands, contributions, strict=True)
+            if contribution is not None and operand in linear
         ]
     raise DifferentiationError(f"'{op.name}' is not linear, so it cannot be transposed", op.location)
 

@@ -61,12 +61,17 @@ class Multilinear(Derivative):
 
 
 class Linearize(Derivative):
-    """`rule(result, operands, tangents, attributes)` writes the tangent in other ops (a tangent may be None)."""
+    """`rule(result, operands, tangents, attributes)` writes the tangent in other ops (a tangent may be None).
 
-    __slots__ = ("rule",)
+    A rule may write the op itself, with tangents for operands in which it is linear: `transpose(cotangent, *operands,
+    **attributes)` then returns one cotangent for each operand, None for the others.
+    """
 
-    def __init__(self, rule: Callable[..., Any]):
+    __slots__ = ("rule", "transpose")
+
+    def __init__(self, rule: Callable[..., Any], transpose: Callable[..., Sequence[Any]] | None = None):
         self.rule = rule
+        self.transpose = transpose
 
 
 class Expand(Derivative):

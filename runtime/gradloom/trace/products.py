@@ -9,6 +9,7 @@ from gradloom.trace.calling import apply
 from gradloom.trace.context import fail
 from gradloom.trace.memory import lift
 from gradloom.trace.promote import (
+    as_float,
     broadcast_shapes,
     common_element,
     convert,
@@ -291,3 +292,36 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
         swapped = convolve(Tracer(y), Tracer(nd.reverse(x, axes=(0,))), mode)
         return Tracer(nd.reverse(swapped.value, axes=(0,)))
     return convolve(Tracer(x), Tracer(nd.reverse(y, axes=(0,))), mode)
+
+
+@implements(np.linalg.solve)
+def solve(a: Any, b: Any) -> Tracer:
+    """Return the solution of linear systems; of stacks of them, stacked."""
+    return Tracer(_solve(*_floats(a, b), vector=getattr(b, "ndim", np.ndim(b)) == 1))
+
+
+@implements(np.linalg.inv)
+def inv(a: Any) -> Tracer:
+    """Return the inverses of matrices."""
+    (value,) = _floats(a)
+    return Tracer(_solve(value, lift(np.eye(value.type.shape[-1], dtype=value.type.element.dtype)), vector=False))
+
+
+def _floats(*arrays: Any) -> list[Value]:
+    """Return values of the one float dtype in which NumPy solves."""
+    values = operands_of(*arrays)
+    element = as_float(values[0].type.element)
+    if values[0].type.rank < 2 or values[0].type.shape[-1] != values[0].type.shape[-2]:
+        fail(ShapeError, "Last 2 dimensions of the array must be square", "solve and inv take (stacks of) matrices")
+    return [convert(value, element) for value in values]
+
+
+def _solve(a: Value, b: Value, vector: bool) -> Value:
+    if vector:
+        b = nd.reshape(b, shape=(*b.type.shape, 1))
+    if b.type.rank < 2 or b.type.shape[-2] != a.type.shape[-1]:
+        shapes = f"{show(a.type.shape)} and {show(b.type.shape)}"
+        fail(ShapeError, f"solve: matrices and right-hand sides of shapes {shapes} do not fit")
+    batch = broadcast_shapes([a.type.shape[:-2], b.type.shape[:-2]])
+    x = nd.solve(stretch(a, batch + a.type.shape[-2:]), stretch(b, batch + b.type.shape[-2:]))
+    return nd.reshape(x, shape=x.type.shape[:-1]) if vector else x

@@ -54,3 +54,10 @@ func.func @products(%x: tensor<2x3xf64>, %y: tensor<3x4xf64>, %i: tensor<5xi64>)
   %2 = nd.scatter_add %1, %i {extent = 2 : i64} : (tensor<5x3xf64>, tensor<5xi64>) -> tensor<2x3xf64>
   func.return
 }
+
+// CHECK-LABEL: func.func @solve
+func.func @solve(%a: tensor<4x3x3xf64>, %b: tensor<4x3x2xf64>) {
+  // CHECK-NEXT: nd.solve %a, %b : (tensor<4x3x3xf64>, tensor<4x3x2xf64>) -> tensor<4x3x2xf64>
+  %0 = nd.solve %a, %b : (tensor<4x3x3xf64>, tensor<4x3x2xf64>) -> tensor<4x3x2xf64>
+  func.return
+}

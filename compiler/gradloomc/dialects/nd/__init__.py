@@ -210,6 +210,9 @@ from gradloomc.dialects.nd.functions import (
 from gradloomc.dialects.nd.functions import (
     xlogy as xlogy,
 )
+from gradloomc.dialects.nd.linalg import (
+    solve as solve,
+)
 from gradloomc.dialects.nd.logic import (
     convert as convert,
 )
