@@ -9,14 +9,18 @@ from gradloom.autograd import (  # noqa: F401
     comparison,
     creation,
     dtypes,
+    extrema,
     formatting,
     functions,
     gradients,
     linalg,
     modes,
+    norms,
     powers,
     reductions,
+    scans,
     selection,
+    softmax,
 )
 from gradloom.autograd.tensor import FUNCTIONS, Tensor
 
