@@ -13,6 +13,7 @@ _HOME = {
     "gradcheck": "gradloom.autograd.gradcheck",
     "gradgradcheck": "gradloom.autograd.gradcheck",
     "inference_mode": "gradloom.autograd.modes",
+    "ir": "gradloom.autograd.inspection",
     "is_grad_enabled": "gradloom.autograd.modes",
     "no_grad": "gradloom.autograd.modes",
     "set_detect_anomaly": "gradloom.autograd.anomaly",

@@ -8,6 +8,7 @@ from gradloom.autograd import (  # noqa: F401
     arithmetic,
     comparison,
     creation,
+    drawing,
     dtypes,
     extrema,
     formatting,
