@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
-from xml.sax.saxutils import escape
 
 from gradloom.autograd.dtypes import dtype_of, get_default_dtype
 from gradloom.autograd.engine import compute
@@ -313,7 +312,7 @@ _NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def _escaped(text: str) -> str:
     """Escape what XML reserves, and leave out what it cannot hold."""
-    return escape(_NOT_IN_XML.sub("?", text))
+    return _NOT_IN_XML.sub("?", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 # --- from the graph to boxes ------------------------------------------------------------------------------------------
