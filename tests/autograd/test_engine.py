@@ -16,6 +16,7 @@ from gradloom.autograd.graph import Node
 
 @pytest.fixture(autouse=True)
 def _fresh_counters() -> Iterator[None]:
+    engine.forget_programs()
     counters.reset()
     yield
     counters.reset()

@@ -115,6 +115,15 @@ _backward_patterns = Patterns()
 _lock = threading.RLock()
 
 
+def forget_programs() -> None:
+    """Forget all programs; the next use of a structure is its first."""
+    with _lock:
+        _structures.clear()
+        _places.clear()
+        _forward_patterns.clear()
+        _backward_patterns.clear()
+
+
 class Program:
     """A set of nodes to be computed together, described so that the same program is recognised.
 
@@ -731,6 +740,9 @@ class Backward:
                 ]
                 result = emit(node, operands)
                 if known:
+                    if any(result.value is x.value for x in operands if x.__class__ is Tracer):
+                        # The operation returned its operand: what is replaced must be a value of its own.
+                        result = Tracer(nd.add(result.value, nd.splat(0, result.value.type)))
                     result.value.hint = f"known{position}"
             if name in wanted:
                 base = nd.stop_gradient(result.value) if cut and not known else result.value

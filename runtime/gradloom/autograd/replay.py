@@ -84,7 +84,11 @@ def recorded_gradients(
     structure, program = sweep.prepare()
     arguments: list[Pair] = []
     for node, role in program.arguments:
-        arguments.append((originals.get(id(node), node), originals.get(id(role), role)))
+        pair = (originals.get(id(node), node), originals.get(id(role), role))
+        counter = pair[0].counter
+        if counter is not None and counter[0] != pair[0].version:
+            pair = record_pairs(_ALIAS, [pair])  # overwritten since, in ways that do not disturb the gradient
+        arguments.append(pair)
     for position in sorted(structure.varying):
         arguments.append((data_node(np.asarray(program.numbers[position])), None))
     arguments += [(data_node(np.asarray(array)), None) for array in structure.captured]
