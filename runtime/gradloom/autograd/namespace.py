@@ -7,6 +7,7 @@ from gradloom.autograd import (  # noqa: F401
     activations,
     arithmetic,
     comparison,
+    conversion,
     creation,
     drawing,
     dtypes,
@@ -17,10 +18,14 @@ from gradloom.autograd import (  # noqa: F401
     linalg,
     modes,
     norms,
+    parts,
     powers,
+    ranges,
+    products,
     reductions,
     scans,
     selection,
+    shaping,
     softmax,
 )
 from gradloom.autograd.tensor import FUNCTIONS, Tensor
