@@ -1,7 +1,7 @@
-"""Products of matrices, vectors and batches of them: mm, bmm, mv, dot, matmul and `@`, and what adds to a product.
+"""Products of matrices, vectors and batches of them: mm, bmm, mv, dot, matmul and `@`.
 
-`matmul` is made of the operations that PyTorch makes it of, so that its graph has the same nodes. Products of other
-kinds (einsum, tensordot, kron, ...) are in products.py. A rule checks dtypes and shapes when it meets them first.
+`matmul` is made of the operations that PyTorch makes it of, so that its graph has the same nodes. What adds to a product
+is in affine.py, products of other kinds (einsum, tensordot, kron, ...) in products.py. A rule checks dtypes and shapes when it meets them first.
 """
 
 import math
@@ -10,14 +10,10 @@ from typing import Any
 from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.elementwise import (
     NOTHING,
-    bring_to,
     documented,
     foreign,
     not_implemented,
-    number_argument,
     tensor_operand,
-    type_name,
-    write_into,
 )
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp
@@ -103,7 +99,8 @@ def expanded(x: Value, shape: Shape) -> Value:
 # --- the products -----------------------------------------------------------------------------------------------------
 
 
-def _check_dtypes(x: Value, y: Value, text: str, spell: str) -> None:
+def check_dtypes(x: Value, y: Value, text: str, spell: str) -> None:
+    """Raise an error if the dtypes differ; `text` takes both names, which the attribute `spell` of a dtype gives."""
     a, b = x.type.element, y.type.element
     if a is not b:
         names = [getattr(dtype_of(each), spell) for each in (a, b)]
@@ -127,7 +124,7 @@ def _mm_rule(a: Any, b: Any) -> Value:
         if each.type.rank != 2:
             raise error(RuntimeError, f"{name} must be a matrix", "matmul (@) takes vectors and batches as well")
     check_matrices(x, y)
-    _check_dtypes(x, y, "expected m1 and m2 to have the same dtype, but got: {} != {}", "c_name")
+    check_dtypes(x, y, "expected m1 and m2 to have the same dtype, but got: {} != {}", "c_name")
     if x.type.element.kind == "b":
         raise not_implemented("addmm_impl_cpu_", x.type.element)
     return contract(x, y, (1,), (0,))
@@ -138,7 +135,7 @@ def _mv_rule(a: Any, b: Any) -> Value:
     if x.type.rank != 2 or y.type.rank != 1:
         raise error(RuntimeError, f"vector + matrix @ vector expected, got 1, {x.type.rank}, {y.type.rank}")
     check_vector(x, y, (x.type.shape[0],))
-    _check_dtypes(x, y, "addmv input tensors must have the same dtype, but got {1}, {0}, and {1}", "type_name")
+    check_dtypes(x, y, "addmv input tensors must have the same dtype, but got {1}, {0}, and {1}", "type_name")
     if x.type.element.kind == "b":
         raise not_implemented("addmv_impl_cpu", x.type.element)
     return contract(x, y, (1,), (0,))
@@ -158,7 +155,7 @@ def _dot_rule(a: Any, b: Any) -> Value:
     x, y = a.value, b.value
     if x.type.rank != 1 or y.type.rank != 1:
         raise error(RuntimeError, f"1D tensors expected, but got {x.type.rank}D and {y.type.rank}D tensors")
-    _check_dtypes(x, y, "dot : expected both vectors to have same dtype, but found {} and {}", "type_name")
+    check_dtypes(x, y, "dot : expected both vectors to have same dtype, but found {} and {}", "type_name")
     m, n = x.type.size, y.type.size
     if m != n:
         raise error(
@@ -182,7 +179,7 @@ def check_batches(x: Value, y: Value) -> None:
             RuntimeError,
             f"Expected size for first two dimensions of batch2 tensor to be: {sized(need)} but got: {sized(have)}.",
         )
-    _check_dtypes(x, y, "expected scalar type {} but found {}", "type_name")
+    check_dtypes(x, y, "expected scalar type {} but found {}", "type_name")
     if x.type.element.kind == "b":
         raise not_implemented("baddbmm_with_gemm", x.type.element)
 
@@ -272,7 +269,7 @@ def _folds(x: Tensor, y: Tensor, a: int, b: int) -> bool:
 
 def _folded(x: Tensor, y: Tensor, a: int, b: int) -> Tensor:
     if a < b:  # the other way round, with transposed matrices
-        batch = _flat(UNSAFE_VIEW, operation(CLONE, (turned(y),)))
+        batch = flat_rows(UNSAFE_VIEW, operation(CLONE, (turned(y),)))
         shape = y._value.type.shape
         if a == 1:
             product = wrap(Tensor, record(MV, (batch, x)))
@@ -281,13 +278,14 @@ def _folded(x: Tensor, y: Tensor, a: int, b: int) -> Tensor:
         folded = shaped(UNSAFE_VIEW, product, (*shape[:-2], shape[-1], x._value.type.shape[0]))
         return operation(CLONE, (turned(folded),))
     lead = x._value.type.shape[:-1]
-    flat = _flat(VIEW, x)
+    flat = flat_rows(VIEW, x)
     if b == 1:
         return shaped(UNSAFE_VIEW, wrap(Tensor, record(MV, (flat, y))), lead)
     return shaped(UNSAFE_VIEW, wrap(Tensor, record(MM, (flat, y))), (*lead, y._value.type.shape[1]))
 
 
-def _flat(op: EagerOp, x: Tensor) -> Tensor:
+def flat_rows(op: EagerOp, x: Tensor) -> Tensor:
+    """Make one matrix of a batch: its last dimension stays."""
     shape = x._value.type.shape
     return shaped(op, x, (math.prod(shape[:-1]), shape[-1]))
 
@@ -351,153 +349,3 @@ def _reflected(self: Tensor, other: Any) -> Any:
     """Python's operator `@` with something else on the left."""
     other = foreign(other)
     return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
-
-
-# --- adding to a product ----------------------------------------------------------------------------------------------
-
-
-def _check_sum(c: Value, x: Value, y: Value) -> None:
-    a, b = c.type.element, y.type.element
-    if a is not b:
-        names = [dtype_of(each).type_name for each in (a, b)]
-        raise error(RuntimeError, f"self and mat2 must have the same dtype, but got {names[0]} and {names[1]}")
-    _check_dtypes(x, y, "mat1 and mat2 must have the same dtype, but got {} and {}", "type_name")
-
-
-def _addmm_product(c: Value, x: Value, y: Value) -> Value:
-    for name, each in (("mat1", x), ("mat2", y)):
-        if each.type.rank != 2:
-            raise error(RuntimeError, f"{name} must be a matrix, got {each.type.rank}-D tensor")
-    check_matrices(x, y)
-    _check_sum(c, x, y)
-    return contract(x, y, (1,), (0,))
-
-
-def _addmv_product(c: Value, x: Value, y: Value) -> Value:
-    if x.type.rank != 2 or y.type.rank != 1 or c.type.rank > 1:
-        raise error(RuntimeError, f"vector + matrix @ vector expected, got {c.type.rank}, {x.type.rank}, {y.type.rank}")
-    check_vector(x, y, c.type.shape)
-    names = [dtype_of(each.type.element).type_name for each in (c, x, y)]
-    if len(set(names)) > 1:
-        raise error(
-            RuntimeError,
-            f"addmv input tensors must have the same dtype, but got {names[0]}, {names[1]}, and {names[2]}",
-        )
-    return contract(x, y, (1,), (0,))
-
-
-def _addr_product(c: Value, x: Value, y: Value) -> Value:
-    for name, each in (("vec1", x), ("vec2", y)):
-        if each.type.rank != 1:
-            raise error(RuntimeError, f"addr: Expected 1-D argument {name}, but got {each.type.rank}-D")
-    _check_sum(c, x, y)
-    return contract(x, y, (), ())
-
-
-def _baddbmm_product(c: Value, x: Value, y: Value) -> Value:
-    check_batches(x, y)
-    _check_sum(c, x, y)
-    return contract(x, y, (2,), (1,), (0,), (0,))
-
-
-def _addbmm_product(c: Value, x: Value, y: Value) -> Value:
-    check_batches(x, y)
-    _check_sum(c, x, y)
-    return contract(x, y, (0, 2), (0, 1))
-
-
-def _adding(product: Any) -> Any:
-    """Return the rule of `beta * c + alpha * product(x, y)`; with beta 0, what is in c does not matter."""
-
-    def rule(c: Any, x: Any, y: Any, beta: Any = None, alpha: Any = None, without: bool = False) -> Value:
-        result = product(c.value, x.value, y.value)
-        element = result.type.element
-        if alpha is not None:
-            result = nd.mul(result, stretch(bring_to(alpha, element).value, result.type.shape))
-        if without:
-            return result
-        added = expanded(c.value, result.type.shape)
-        if beta is not None:
-            added = nd.mul(added, stretch(bring_to(beta, element).value, result.type.shape))
-        return nd.add(added, result)
-
-    return rule
-
-
-ADDMM = EagerOp("AddmmBackward0", _adding(_addmm_product), costly=True, lists=(0, 1, 2))
-_ADDING = {
-    "addmm": (ADDMM, "mat1", "mat2", "Return `beta * input + alpha * (mat1 @ mat2)`: (n, k) and (k, m)."),
-    "addmv": (
-        EagerOp("AddmvBackward0", _adding(_addmv_product), costly=True, lists=(0, 1, 2)),
-        "mat",
-        "vec",
-        "Return `beta * input + alpha * (mat @ vec)`: (n, k) and (k).",
-    ),
-    "addr": (
-        EagerOp("AddrBackward0", _adding(_addr_product), lists=(0, 1, 2)),
-        "vec1",
-        "vec2",
-        "Return `beta * input + alpha * outer(vec1, vec2)`.",
-    ),
-    "baddbmm": (
-        EagerOp("BaddbmmBackward0", _adding(_baddbmm_product), costly=True, lists=(0, 1, 2)),
-        "batch1",
-        "batch2",
-        "Return `beta * input + alpha * (batch1 @ batch2)`: (b, n, k) and (b, k, m).",
-    ),
-    "addbmm": (
-        EagerOp("AddbmmBackward0", _adding(_addbmm_product), costly=True, lists=(0, 1, 2)),
-        "batch1",
-        "batch2",
-        "Return `beta * input + alpha * (batch1 @ batch2).sum(0)`: (b, n, k) and (b, k, m).",
-    ),
-}
-
-
-def _define_sum(name: str, op: EagerOp, first: str, second: str, doc: str) -> Any:
-    def arguments(function: str, input: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        args += tuple([options.pop(each) for each in (first, second)[len(args) :] if each in options])
-        beta, alpha = options.pop("beta", 1), options.pop("alpha", 1)
-        if len(args) != 2 or options:
-            raise TypeError(f"{function}() takes the tensors input, {first} and {second}, the numbers beta and alpha")
-        operands = [tensor_operand(input, function), tensor_operand(args[0], function, first, 2)]
-        operands.append(tensor_operand(args[1], function, second, 3))
-        if alpha.__class__ is int and beta.__class__ is int and alpha == 1 and beta == 1:
-            return operands, ()
-        beta, alpha = number_argument(beta, function, "beta"), number_argument(alpha, function, "alpha")
-        return [*operands, beta, alpha], (("without", True),) if not beta else ()
-
-    def function(input: Tensor, *args: Any, **options: Any) -> Tensor:
-        return operation(op, *arguments(name, input, args, options))
-
-    def write(self: Tensor, *args: Any, **options: Any) -> Tensor:
-        return write_into(self, op, *arguments(f"{name}_", self, args, options))
-
-    method(name)(public(name)(documented(function, name, doc)))
-    method(f"{name}_")(documented(write, f"{name}_", f"Apply `{name}` in place."))
-    return function
-
-
-for _name, _what in _ADDING.items():
-    _define_sum(_name, *_what)
-
-
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return `input @ weight.T + bias`: inputs (..., k), weights (m, k) or (k), biases (m)."""
-    rank = tensor_operand(input, "linear")._value.type.rank
-    shape = tensor_operand(weight, "linear", "weight", 2)._value.type.shape
-    if len(shape) > 2:
-        raise error(RuntimeError, f"t() expects a tensor with <= 2 dimensions, but self is {len(shape)}D")
-    turned_weight = wrap(Tensor, record(T, (weight,)))
-    if bias is None:
-        return matmul(input, turned_weight)
-    if bias.__class__ is not Tensor:
-        tensor_operand(bias, "linear", "bias", 3)
-    if rank == 2:
-        return wrap(Tensor, record(ADDMM, (bias, input, turned_weight)))
-    lead = input._value.type.shape[:-1]
-    product = operation(ADDMM, (bias, _flat(VIEW, input), turned_weight))
-    return shaped(VIEW, product, (*lead, product._value.type.shape[1]))
-
-
-__all__ = ["ADDMM", "BMM", "DOT", "MM", "MV", "T", "linear", "matmul", "mm", "type_name"]

@@ -5,6 +5,7 @@ from typing import Any
 # Importing the modules of operations fills FUNCTIONS and the methods of Tensor.
 from gradloom.autograd import (  # noqa: F401
     activations,
+    affine,
     arithmetic,
     comparison,
     conversion,
