@@ -413,7 +413,7 @@ class _Graph:
         lines = [(TITLE, _shortened(name, LONGEST_NAME))]
         variable = self._names.get(id(node))
         if code:
-            lines.append((CODE, _tail(code if variable is None else f"{variable} = {code}")))
+            lines.append((CODE, ("" if variable is None else f"{_shortened(variable, 20)} = ") + _tail(code)))
         else:
             numbers = ", ".join(str(x) for x in node.inputs if x.__class__ in PYTHON_NUMBERS)
             details = [variable or "", f"with {numbers}" if numbers else ""]
@@ -464,7 +464,11 @@ def _shortened(text: str, most: int) -> str:
 def _tail(code: str) -> str:
     """Leave out the start of an expression that is too long: its end says which operation of it this is."""
     code = " ".join(code.split())
-    return code if len(code) <= LONGEST_CODE else f"…{code[len(code) - LONGEST_CODE + 1 :]}"
+    if len(code) <= LONGEST_CODE:
+        return code
+    start = len(code) - LONGEST_CODE + 1
+    word = re.match(r"\w*", code[start:]) if code[start - 1 : start + 1].isidentifier() else None
+    return "…" + code[start + (word.end() if word else 0) :]
 
 
 @public("draw_graph")

@@ -301,6 +301,8 @@ def _straighten(graph: _Graph, x: list[float]) -> None:
     place = _places(graph)
     following = {}  # each vertex's straightest arrow downwards, if it is also the straightest that arrives there
     for vertex in range(len(x)):
+        if not graph.above[vertex]:
+            continue  # a leaf goes where the rest leaves room
         lower = _straightest(graph, x, vertex, graph.below[vertex])
         if lower is not None and _straightest(graph, x, lower, graph.above[lower]) == vertex:
             following[vertex] = lower
