@@ -168,6 +168,13 @@ class Gradients:
             else:
                 self._pass_barrier()
             self._call_leaf_hooks()
+        if not self.recorded:
+            self._look_at_gradients()
+
+    def _look_at_gradients(self) -> None:
+        """Compute gradients that the user's code has only recorded, so that they do not hold what they come from."""
+        found = [entry[1] for entry in (*self.leaves.values(), *self.nodes.values())] + [*self._captured.values()]
+        compute([each._node() for each in found])
 
     def _call_leaf_hooks(self) -> None:
         """Call the hooks of the leaves whose gradients are complete."""
@@ -210,6 +217,10 @@ class Gradients:
         leads = self._leading is None or name in self._leading
         call = (node.extra or {}).get("call")
         together = [node] if call is None else [each for each in call.outputs if id(each) in self._waiting]
+        if not (leads or any(self._leads(each) for each in together)):
+            for each in together:
+                del self._waiting[id(each)]
+            return
         gradients = {(each.extra or {}).get("output", 0): self._arrive(each, leads) for each in together}
         if not leads:
             return
@@ -326,9 +337,15 @@ def accumulate(x: Tensor, gradient: Tensor) -> None:
     else:
         node = before._value
         unread = sys.getrefcount(node) <= _UNREAD  # nobody has recorded it, so it can be overwritten
-        if unread and before._link is None and node.array is not None and node.counter is None:
+        if node.array is None and node.signature.op.fill == 0:  # after zero_()
+            array = gradient._array()
+            np.add(array, 0, out=array)  # a negative zero becomes 0, as in a sum
+            assign(before, gradient._value)
+        elif unread and before._link is None and node.array is not None:
             np.add(node.array, gradient._array(), out=node.array)
             node.version += 1
+            if node.counter is not None:
+                node.counter[0] = node.version
         else:
             with _grad_mode(False):
                 assign(before, record(_ADD, (before, gradient)))

@@ -236,11 +236,12 @@ class EagerOp:
         saves: what PyTorch keeps for the backward (which operands, and the result or not), where that differs from what
             the derivative reads: a write into anything else does not disturb the backward. Where it depends on which
             operands gradients flow to: a function of that, `(active,) -> (operands, result)`.
+        fill: the number that the result holds everywhere, if there is one.
         lists: the operands that stand in `next_functions`, where PyTorch lists only some (numbers and masks are not in
             some nodes). All nodes of one name list the same.
     """
 
-    __slots__ = ("__weakref__", "costly", "differentiable", "name", "node_class", "rule", "saves", "signatures")
+    __slots__ = ("__weakref__", "costly", "differentiable", "fill", "name", "node_class", "rule", "saves", "signatures")
 
     def __init__(
         self,
@@ -250,9 +251,11 @@ class EagerOp:
         costly: bool = False,
         saves: tuple[frozenset[int], bool] | Callable[[tuple[bool, ...]], tuple[frozenset[int], bool]] | None = None,
         lists: tuple[int, ...] | None = None,
+        fill: float | None = None,
     ):
         self.name, self.rule, self.differentiable, self.costly, self.saves = name, rule, differentiable, costly, saves
         self.node_class = node_class(name)
+        self.fill = fill
         if lists is not None:
             self.node_class.listed = lists
         self.signatures: dict[Any, Signature] = {}

@@ -175,7 +175,7 @@ def _copied(x: Any, source: Any) -> Tracer:
 
 FILL = EagerOp("FillBackward3", _filled, saves=NOTHING)
 FILL_NUMBER = EagerOp("FillBackward2", _filled, saves=NOTHING, lists=(0,))
-ZERO = EagerOp("ZeroBackward0", lambda x: nd.zeros_like(x.value), saves=NOTHING)
+ZERO = EagerOp("ZeroBackward0", lambda x: nd.zeros_like(x.value), saves=NOTHING, fill=0.0)
 COPY = EagerOp("CopyBackwards", _copied, saves=NOTHING)
 
 
