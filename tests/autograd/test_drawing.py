@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import gradloom
-from gradloom.autograd.drawing import FONTS, Box, Drawing
+from gradloom.autograd.drawing import Box, Drawing
 from gradloom.autograd.layout import arrange
+from gradloom.autograd.svg import FONTS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,14 +1,13 @@
 """The picture of a tensor's autograd graph as SVG, without any dependency: `gradloom.draw_graph(loss)`.
 
 Arrows run in the direction of the computation, from the leaves down to the results; a backward walks them the other
-way. Owns what a box says and what a picture looks like; where boxes stand is layout.py's. The text of the SVG depends
-on nothing but the graph and the arguments. Colours are set so that it can be read on white and on black. Start reading
-at `draw_graph`.
+way. Owns what a box says and what a picture looks like; where boxes stand is layout.py's, how pieces are spelled svg.py's.
+The SVG depends on nothing but the graph and the arguments. Colours are set so that it can be read on white and on black.
+Start reading at `draw_graph`.
 """
 
 import os
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,21 +18,10 @@ from gradloom.autograd.engine import compute
 from gradloom.autograd.formatting import format_tensor
 from gradloom.autograd.graph import PYTHON_NUMBERS, Node
 from gradloom.autograd.layout import Point, arrange
+from gradloom.autograd.svg import CODE, DETAIL, FONTS, SANS, TITLE, Style, decimal, escaped, frame, pair, text_line
 from gradloom.autograd.tensor import Tensor, public
 
 LEAF, OPERATION, RESULT, FROZEN, FREED = "leaf", "operation", "result", "frozen", "freed"
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How the boxes of a kind look, and what the legend says of them."""
-
-    fill: str
-    line: str
-    text: str
-    meaning: str
-    radius: float = 5.0
-    dashes: str = ""
 
 
 STYLES = {
@@ -46,48 +34,6 @@ STYLES = {
 ARROW, THIN_ARROW = "#76859a", "#a09c90"  # where a gradient comes back, and where none does
 LEGEND_TEXT = "#7a8796"
 
-TITLE, DETAIL, CODE = "title", "detail", "code"
-
-
-@dataclass(frozen=True, slots=True)
-class Font:
-    """A font of the pictures. Widths are in thousandths of its size."""
-
-    size: float
-    leading: float
-    attributes: str
-    monospaced: bool = False
-    stretch: float = 1.0
-
-    def width(self, text: str) -> float:
-        """Return the width of a text, in pixels."""
-        total = 0.0
-        for character in text:
-            if not character.isascii():
-                total += 1000 if unicodedata.east_asian_width(character) in "WF" else 700
-            elif self.monospaced:
-                total += 602
-            else:
-                total += _WIDTHS[ord(character) - 32] if " " <= character <= "~" else 556
-        return total * self.stretch * self.size / 1000
-
-
-# Helvetica's, from the space to the tilde; where another font stands in, `textLength` makes it as wide.
-_WIDTHS = [
-    *(278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278),
-    *(556, 556, 556, 556, 556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556),
-    *(1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778),
-    *(667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556),
-    *(333, 556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556),
-    *(556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584),
-]
-_SANS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-_MONO = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
-FONTS = {
-    TITLE: Font(13, 17, 'font-size="13" font-weight="bold"', stretch=1.08),
-    DETAIL: Font(11, 15, 'font-size="11"'),
-    CODE: Font(10.5, 15, f'font-family="{_MONO}" font-size="10.5"', monospaced=True),
-}
 MARGIN, PADDING, NARROWEST = 12.0, 12.0, 56.0
 LONGEST_NAME, LONGEST_CODE = 40, 30
 SMALL_VALUE = 6  # elements that `values=True` writes out
@@ -174,11 +120,11 @@ class Drawing:
         return f"<Drawing of {len(self.boxes)} boxes and {len(self.arrows)} arrows>"
 
     def __str__(self) -> str:
-        width, height = _number(self.width), _number(self.height)
+        width, height = decimal(self.width), decimal(self.height)
         return "\n".join(
             [
                 f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-                f'viewBox="0 0 {width} {height}" font-family="{_SANS}" role="img">',
+                f'viewBox="0 0 {width} {height}" font-family="{SANS}" role="img">',
                 "<title>Autograd graph</title>",
                 *self._svg_of_arrows(),
                 *[_svg_of_box(box) for box in self.boxes],
@@ -217,7 +163,7 @@ class Drawing:
                     continue
                 drawn[piece] = stop[along]
                 if pen is None:
-                    ways.append(f"M{_pair(start)}")
+                    ways.append(f"M{pair(start)}")
                 ways.append(self._piece(start, stop))
                 pen = stop
         return "".join(ways), "".join(heads)
@@ -228,18 +174,18 @@ class Drawing:
 
     def _head(self, end: Point) -> str:
         if self._right:
-            return f"M{_pair(end)}l{_pair((-HEAD, HEAD * 0.55))}v{_number(-HEAD * 1.1)}z"
-        return f"M{_pair(end)}l{_pair((HEAD * 0.55, -HEAD))}h{_number(-HEAD * 1.1)}z"
+            return f"M{pair(end)}l{pair((-HEAD, HEAD * 0.55))}v{decimal(-HEAD * 1.1)}z"
+        return f"M{pair(end)}l{pair((HEAD * 0.55, -HEAD))}h{decimal(-HEAD * 1.1)}z"
 
     def _piece(self, start: Point, stop: Point) -> str:
         (a, b), (c, d) = start, stop
         if self._right:
             if abs(b - d) < 0.05:
-                return f"L{_pair(stop)}"
-            return f"C{_pair(((a + c) / 2, b))} {_pair(((a + c) / 2, d))} {_pair(stop)}"
+                return f"L{pair(stop)}"
+            return f"C{pair(((a + c) / 2, b))} {pair(((a + c) / 2, d))} {pair(stop)}"
         if abs(a - c) < 0.05:
-            return f"L{_pair(stop)}"
-        return f"C{_pair((a, (b + d) / 2))} {_pair((c, (b + d) / 2))} {_pair(stop)}"
+            return f"L{pair(stop)}"
+        return f"C{pair((a, (b + d) / 2))} {pair((c, (b + d) / 2))} {pair(stop)}"
 
     def _svg_of_legend(self) -> list[str]:
         lines = []
@@ -248,8 +194,8 @@ class Drawing:
             bottom = self.height - 20 * (rows[-1][2] + 1)
             for kind, (x, _, row) in zip(self._legend, rows, strict=True):
                 style, y = STYLES[kind], bottom + 20 * row
-                lines.append(_svg_of_frame(style, x, y, 20, 12, min(style.radius, 6)))
-                lines.append(_svg_of_text(DETAIL, style.meaning, x + 27, y + 10, LEGEND_TEXT))
+                lines.append(frame(style, x, y, 20, 12, min(style.radius, 6)))
+                lines.append(text_line(DETAIL, style.meaning, x + 27, y + 10, LEGEND_TEXT))
         return lines
 
 
@@ -269,50 +215,17 @@ def _legend_rows(kinds: Sequence[str], width: float) -> list[tuple[float, float,
 # --- pieces of SVG ----------------------------------------------------------------------------------------------------
 
 
-def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _pair(point: Point) -> str:
-    return f"{_number(point[0])},{_number(point[1])}"
-
-
 def _svg_of_box(box: Box) -> str:
     style = STYLES[box.kind]
-    parts = [f"<g><title>{_escaped(box.hint)}</title>" if box.hint else "<g>"]
-    parts.append(_svg_of_frame(style, box.x, box.y, box.width, box.height, min(style.radius, box.height / 2)))
+    parts = [f"<g><title>{escaped(box.hint)}</title>" if box.hint else "<g>"]
+    parts.append(frame(style, box.x, box.y, box.width, box.height, min(style.radius, box.height / 2)))
     y = box.y + 5
     for name, text in box.lines:
         font = FONTS[name]
         x = box.x + (box.width - font.width(text)) / 2
-        parts.append(_svg_of_text(name, text, x, y + font.leading * 0.75, style.text))
+        parts.append(text_line(name, text, x, y + font.leading * 0.75, style.text))
         y += font.leading
     return "".join([*parts, "</g>"])
-
-
-def _svg_of_frame(style: Style, x: float, y: float, width: float, height: float, radius: float) -> str:
-    dashes = f' stroke-dasharray="{style.dashes}"' if style.dashes else ""
-    return (
-        f'<rect x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}" '
-        f'rx="{_number(radius)}" fill="{style.fill}" stroke="{style.line}" stroke-width="1.2"{dashes}/>'
-    )
-
-
-def _svg_of_text(name: str, text: str, x: float, y: float, color: str) -> str:
-    font = FONTS[name]
-    return (
-        f'<text x="{_number(x)}" y="{_number(y)}" {font.attributes} fill="{color}" '
-        f'textLength="{_number(font.width(text))}" lengthAdjust="spacingAndGlyphs">'
-        f"{_escaped(text)}</text>"
-    )
-
-
-_NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def _escaped(text: str) -> str:
-    """Escape what XML reserves, and leave out what it cannot hold."""
-    return _NOT_IN_XML.sub("?", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 # --- from the graph to boxes ------------------------------------------------------------------------------------------
