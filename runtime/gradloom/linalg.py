@@ -4,15 +4,15 @@ There are no decompositions (eigenvalues, singular values, determinants): the co
 """
 
 from gradloom.autograd.linalg import matmul as matmul
+from gradloom.autograd.matrices import LinAlgError as LinAlgError
+from gradloom.autograd.matrices import inv as inv
+from gradloom.autograd.matrices import matrix_power as matrix_power
+from gradloom.autograd.matrices import multi_dot as multi_dot
+from gradloom.autograd.matrices import solve as solve
 from gradloom.autograd.norms import linalg_norm as norm
 from gradloom.autograd.norms import matrix_norm as matrix_norm
 from gradloom.autograd.norms import vector_norm as vector_norm
-from gradloom.autograd.products import LinAlgError as LinAlgError
-from gradloom.autograd.products import inv as inv
 from gradloom.autograd.products import linalg_cross as cross
-from gradloom.autograd.products import matrix_power as matrix_power
-from gradloom.autograd.products import multi_dot as multi_dot
-from gradloom.autograd.products import solve as solve
 from gradloom.autograd.products import vecdot as vecdot
 
 __all__ = [

@@ -1,7 +1,8 @@
 """Products of matrices, vectors and batches of them: mm, bmm, mv, dot, matmul and `@`.
 
-`matmul` is made of the operations that PyTorch makes it of, so that its graph has the same nodes. What adds to a product
-is in affine.py, products of other kinds (einsum, tensordot, kron, ...) in products.py. A rule checks dtypes and shapes when it meets them first.
+`matmul` is made of the operations that PyTorch makes it of, so that its graph has the same nodes. What adds to a
+product is in affine.py, other products (einsum, tensordot, kron, ...) in products.py. A rule checks dtypes and shapes
+when it meets them first.
 """
 
 import math

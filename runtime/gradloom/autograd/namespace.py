@@ -17,6 +17,7 @@ from gradloom.autograd import (  # noqa: F401
     functions,
     gradients,
     linalg,
+    matrices,
     modes,
     norms,
     parts,
