@@ -1,6 +1,22 @@
 """The eager face: PyTorch's autograd semantics on the compiled engine."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradloom.autograd.anomaly import detect_anomaly as detect_anomaly
+    from gradloom.autograd.anomaly import set_detect_anomaly as set_detect_anomaly
+    from gradloom.autograd.function import Function as Function
+    from gradloom.autograd.gradcheck import GradcheckError as GradcheckError
+    from gradloom.autograd.gradcheck import gradcheck as gradcheck
+    from gradloom.autograd.gradcheck import gradgradcheck as gradgradcheck
+    from gradloom.autograd.gradients import backward as backward
+    from gradloom.autograd.gradients import grad as grad
+    from gradloom.autograd.legacy import Variable as Variable
+    from gradloom.autograd.modes import enable_grad as enable_grad
+    from gradloom.autograd.modes import inference_mode as inference_mode
+    from gradloom.autograd.modes import is_grad_enabled as is_grad_enabled
+    from gradloom.autograd.modes import no_grad as no_grad
+    from gradloom.autograd.modes import set_grad_enabled as set_grad_enabled
 
 _HOME = {
     "Function": "gradloom.autograd.function",

@@ -390,6 +390,15 @@ def sweep_known(starts: Sequence[tuple[Node, Seed]], retain: bool) -> "list[tupl
         return list(zip(match.leaves, results[len(match.outputs) :], strict=True))
 
 
+class Passive:
+    """The role of an argument that stands for no leaf: where its gradient goes if the program itself is recorded."""
+
+    __slots__ = ("edge",)
+
+    def __init__(self, edge: Any):
+        self.edge = edge
+
+
 class Backward:
     """One sweep through a graph, from some nodes down to leaves (and to nodes at which it shall stop or look).
 
@@ -416,6 +425,7 @@ class Backward:
         self.leaf_targets: list[Any] = []
         self.node_targets: list[Node] = []
         self._stand_ins: dict[tuple[int, int], Node] = {}
+        self._passives: dict[int, Passive] = {}
         self._leaf_probes: dict[tuple[int, int], int] = {}  # uses of leaves whose values are computed in the program
 
     @property
@@ -536,13 +546,29 @@ class Backward:
     def describe(self) -> Program:
         """Describe the sweep as a program, and find the targets."""
         program = self._program = Program()
+        program.order = self._order
+        references = self._describe_nodes(program)
+        self._live = [] if self.recorded else _held(self._order, references, self._start_names)
+        key, slots = program.key, program.slots
+        key.append(-2)
+        key += [slots[id(node)] for node in self._live]
+        key.append(-3)
+        for node, seed in self.starts:
+            key += (slots[id(node)], seed is None)
+        key += (-4, self.recorded)
+        # which arguments stand for the same leaf
+        numbers = {id(leaf): i for i, leaf in enumerate(self.leaf_targets)}
+        key += [numbers.get(id(leaf), -1) for _, leaf in program.arguments]
+        return program
+
+    def _describe_nodes(self, program: Program) -> dict[int, int]:
+        """Describe the nodes one by one; return how often the graph itself refers to each."""
         key, slots, inside = program.key, program.slots, self._inside
-        program.order = order = self._order
         references: dict[int, int] = {}
         targets: dict[int, Any] = {}
         for node, _ in self.starts:
             references[id(node)] = references.get(id(node), 0) + 1
-        for position, node in enumerate(order):
+        for position, node in enumerate(self._order):
             name = id(node)
             slots[name] = position
             takes_part = name in inside
@@ -569,7 +595,7 @@ class Backward:
                 elif isinstance(edge, Node):
                     references[id(edge)] = references.get(id(edge), 0) + 1
                     if id(edge) not in inside:
-                        key.append(self._plain(program, x))
+                        key.append(self._plain(program, x, edge))
                     elif x is edge or x is None:
                         key.append(slots[id(edge)] << 2 | 1)
                     else:
@@ -582,19 +608,9 @@ class Backward:
                         probe = self._leaf_probes.setdefault((id(x), id(edge)), len(self._leaf_probes))
                         key += (slots[id(x)] << 2 | 2, probe, len(targets))
                 else:
-                    key.append(self._plain(program, x))
+                    key.append(self._plain(program, x, edge))
         self.leaf_targets = list(targets.values())
-        self._live = [] if self.recorded else _held(order, references, self._start_names)
-        key.append(-2)
-        key += [slots[id(node)] for node in self._live]
-        key.append(-3)
-        for node, seed in self.starts:
-            key += (slots[id(node)], seed is None)
-        key += (-4, self.recorded)
-        # which arguments stand for the same leaf
-        numbers = {id(leaf): i for i, leaf in enumerate(self.leaf_targets)}
-        key += [numbers.get(id(leaf), -1) for _, leaf in program.arguments]
-        return program
+        return references
 
     def _inputs(self, node: Node) -> Sequence[Any]:
         """The operands of a node: None where the value was given up."""
@@ -614,13 +630,22 @@ class Backward:
             found = self._stand_ins[id(node), k] = data_node(np.zeros(kind.shape, kind.element.dtype))
         return found
 
-    def _plain(self, program: Program, x: Any) -> int:
-        """Return the slot of an operand that no gradient flows to."""
+    def _plain(self, program: Program, x: Any, edge: Any = None) -> int:
+        """Return the slot of an operand whose gradient is not wanted."""
         if x is None:
             return 0
         if x.array is None and not self.recorded:
             return program.slots[id(x)] << 2
-        return program.argument(x)
+        return program.argument(x, self._passive(edge))
+
+    def _passive(self, edge: Any) -> "Passive | None":
+        """Return the role of an operand on which gradients that are recorded depend, though its own is not wanted."""
+        if edge is None or not self.recorded:
+            return None
+        found = self._passives.get(id(edge))
+        if found is None:
+            found = self._passives[id(edge)] = Passive(edge)
+        return found
 
     def check(self) -> None:
         """Raise what PyTorch raises where a value that the backward reads was given up, or has been written since."""
@@ -654,7 +679,11 @@ class Backward:
             "loss",
         )
         body = body_of(traced.function)
-        of_leaves = [i for i, (node, leaf) in enumerate(program.arguments) if leaf is not None and leaf is not node]
+        of_leaves = [
+            i
+            for i, (node, leaf) in enumerate(program.arguments)
+            if leaf is not None and leaf is not node and not isinstance(leaf, Passive)
+        ]
         active = of_leaves + [count + i for i in range(len(probes))]
         function = vjp_of(traced.function, active, seeded=range(len(self.starts)))
         block = body_of(function)
@@ -766,7 +795,7 @@ class Backward:
         takes_part = id(node) in self._inside and not self._is_cut(node)
         edge = node.edges[k] if takes_part and node.edges is not None else None
         if not self.flows(edge):
-            return self._constant_operand(program, node, k, x, values, arguments)
+            return self._constant_operand(program, node, k, x, values, arguments, edge)
         if not isinstance(edge, Node):
             probe = None if x is None else leaf_probes.get((id(x), id(edge)))
             if probe is None:
@@ -791,13 +820,20 @@ class Backward:
         return found
 
     def _constant_operand(
-        self, program: Program, node: Node, k: int, x: Any, values: list[Tracer], arguments: dict[int, Tracer]
+        self,
+        program: Program,
+        node: Node,
+        k: int,
+        x: Any,
+        values: list[Tracer],
+        arguments: dict[int, Tracer],
+        edge: Any,
     ) -> Tracer:
         if x is None:
             return Tracer(nd.splat(0, node.signature.keys[k]))
         if x.array is None and not self.recorded:
             return Tracer(nd.stop_gradient(values[program.slots[id(x)]].value))
-        return arguments[program.argument(x)]
+        return arguments[program.argument(x, self._passive(edge))]
 
 
 def _held(order: Sequence[Node], references: dict[int, int], starts: set[int]) -> list[Node]:

@@ -102,13 +102,13 @@ class _Saved:
     def __init__(self, tensor: Tensor, output: int | None):
         check_not_inference(tensor._node())
         self.tensor, self.output = weakref.ref(tensor), output
-        self.node = tensor._node()
+        self.node = tensor._node() if output is None else None  # a result refers to the call
         self.edge = tensor._edge() if output is None else None
 
     def check(self, call: "Call") -> None:
         """Raise if the memory has been written since."""
-        node = self.node if self.output is None else call.output(self.output)
-        if node.counter is None or node.counter[0] == node.version:
+        node = call.output(self.output) if self.output is not None else self.node
+        if node is None or node.counter is None or node.counter[0] == node.version:
             return
         maker = call.function.__name__ if self.output is not None else _maker(node.counter[1])
         origin = f", which is output {self.output or 0} of {maker}," if maker else ""
@@ -130,6 +130,7 @@ class _Saved:
         tensor = self.tensor()
         if tensor is not None and (tensor._edge() if tensor.requires_grad else None) is self.edge:
             return tensor
+        assert self.node is not None
         tensor = wrap(Tensor, self.node)
         if self.edge is not None:
             tensor._grad_fn = self.edge if isinstance(self.edge, Node) else None

@@ -9,18 +9,39 @@ import inspect
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 
+class Inference:
+    """What values made in inference mode are marked with; it lives as long as one of them, or a mode, does."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _State(threading.local):
     grad = True
-    inference = False
+    inference: Inference | None = None
 
 
 state = _State()
-# Holds something once there has been an inference mode: until then nobody has to ask whether a value was made in one.
-inference_used: list[bool] = []
+# Empty as long as no value made in inference mode lives: then nobody has to ask whether one was. Else a weak reference.
+inference_used: list["weakref.ref[Inference]"] = []
+
+
+def _inference() -> Inference:
+    """Return the mark of values made in inference mode."""
+    mark = inference_used[0]() if inference_used else None
+    if mark is None:
+        mark = Inference()
+        inference_used[:] = [weakref.ref(mark, _forget)]
+    return mark
+
+
+def _forget(reference: "weakref.ref[Inference]") -> None:
+    if inference_used and inference_used[0] is reference:
+        inference_used.clear()
 
 
 class Mode:
@@ -34,7 +55,7 @@ class Mode:
     _grad = True
 
     def __init__(self) -> None:
-        self._before: list[tuple[bool, bool]] = []
+        self._before: list[tuple[bool, Inference | None]] = []
 
     def __enter__(self) -> None:
         self._before.append((state.grad, state.inference))
@@ -172,9 +193,7 @@ class inference_mode(Mode):
         self.mode = mode
 
     def _set(self) -> None:
-        state.grad, state.inference = not self.mode, self.mode
-        if self.mode and not inference_used:
-            inference_used.append(True)
+        state.grad, state.inference = not self.mode, _inference() if self.mode else None
 
     def clone(self) -> "inference_mode":
         """Return a mode of the same setting."""
@@ -188,4 +207,4 @@ def is_grad_enabled() -> bool:
 
 def is_inference_mode_enabled() -> bool:
     """Tell whether this thread is in inference mode."""
-    return state.inference
+    return state.inference is not None

@@ -38,7 +38,7 @@ def part_of(x: Tensor, op: EagerOp, step: Any) -> Tensor:
     result = data_node(step.array(node.array).copy())  # what NumPy or a later write does to x must not reach it
     result.counter, result.version = node.counter, node.version
     if getattr(node, "inference", False):
-        result.__dict__["inference"] = True
+        result.__dict__["inference"] = node.__dict__["inference"]
     tensor = wrap(Tensor, result)
     link = x._link
     plain = link is None or link.root is None

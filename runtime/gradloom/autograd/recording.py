@@ -117,7 +117,7 @@ class Variable:
 
     def is_inference(self) -> bool:
         """Tell whether its memory was made in inference mode."""
-        return getattr(self._root._value, "inference", False)
+        return getattr(self._root._value, "inference", None) is not None
 
     @property
     def _root(self) -> "Variable":
@@ -264,7 +264,7 @@ _NUMBERS = frozenset(PYTHON_NUMBERS)
 def _check_inference(node: Node) -> None:
     """Mark what is made in inference mode, and refuse it where a backward would read it."""
     if state.inference:
-        node.__dict__["inference"] = True
+        node.__dict__["inference"] = state.inference
         node.edges = None  # also inside enable_grad
     elif node.edges is not None:
         active = tuple([edge is not None for edge in node.edges])
@@ -275,7 +275,7 @@ def _check_inference(node: Node) -> None:
 
 def check_not_inference(node: Any) -> None:
     """Raise if a value that was made in inference mode is kept for a backward."""
-    if getattr(node, "inference", False):
+    if getattr(node, "inference", None):
         raise error(
             RuntimeError,
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
@@ -295,8 +295,8 @@ def _apply_step(op: EagerOp, step: Any, node: Node, edge: Any) -> tuple[Node, An
     result.array, result.depth, result.place = None, node.depth + 1, user_place()
     result.counter = node.counter
     result.version = node.version
-    if inference_used and getattr(node, "inference", False):
-        result.__dict__["inference"] = True
+    if inference_used and getattr(node, "inference", None):
+        result.__dict__["inference"] = node.__dict__["inference"]
     return result, (None if result.edges is None else result)
 
 
@@ -411,7 +411,7 @@ def _replace(x: Variable, node: Node, counted: bool, tracked: bool = True) -> No
     """Give a root a new node; with `tracked`, its gradient goes there."""
     old = x._value
     if inference_used:  # a write does not change where the memory was made
-        node.__dict__["inference"] = getattr(old, "inference", False)
+        node.__dict__["inference"] = getattr(old, "inference", None)
     if counted:
         counter = node.counter = counter_of(old)
         counter[0] += 1

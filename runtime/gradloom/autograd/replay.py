@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.autograd.engine import Backward
+from gradloom.autograd.engine import Backward, Passive
 from gradloom.autograd.graph import Attributes, EagerOp, Node, data_node
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
@@ -84,7 +84,8 @@ def recorded_gradients(
     structure, program = sweep.prepare()
     arguments: list[Pair] = []
     for node, role in program.arguments:
-        pair = (originals.get(id(node), node), originals.get(id(role), role))
+        edge = role.edge if isinstance(role, Passive) else role
+        pair = (originals.get(id(node), node), originals.get(id(edge), edge))
         counter = pair[0].counter
         if counter is not None and counter[0] != pair[0].version:
             pair = record_pairs(_ALIAS, [pair])  # overwritten since, in ways that do not disturb the gradient

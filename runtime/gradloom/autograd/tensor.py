@@ -514,7 +514,7 @@ def from_array(array: Array, cls: type = Tensor) -> Any:
     """Return a tensor whose memory is an array that nobody else holds."""
     tensor = wrap(cls, data_node(array))
     if state.inference:
-        tensor._value.__dict__["inference"] = True
+        tensor._value.__dict__["inference"] = state.inference
     return tensor
 
 
