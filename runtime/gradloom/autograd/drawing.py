@@ -1,9 +1,9 @@
 """The picture of a tensor's autograd graph as SVG, without any dependency: `gradloom.draw_graph(loss)`.
 
 Arrows run in the direction of the computation, from the leaves down to the results; a backward walks them the other
-way. Owns what a box says and what a picture looks like; where boxes stand is layout.py's, how pieces are spelled svg.py's.
-The SVG depends on nothing but the graph and the arguments. Colours are set so that it can be read on white and on black.
-Start reading at `draw_graph`.
+way. Owns what a box says and what a picture looks like; where boxes stand is layout.py's, how pieces are spelled is
+svg.py's. The SVG depends on nothing but the graph and the arguments. Colours are set so that it can be read on white
+and on black. Start reading at `draw_graph`.
 """
 
 import os
