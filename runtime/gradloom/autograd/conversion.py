@@ -22,7 +22,6 @@ def _converted(x: Any, element: ScalarType) -> Tracer:
 
 TO_COPY = EagerOp("ToCopyBackward0", _converted, saves=NOTHING)
 CLONE = EagerOp("CloneBackward0", lambda x: x, saves=NOTHING)
-ALIAS = EagerOp("AliasBackward0", lambda x: x, saves=NOTHING)
 
 _ATTRIBUTES = {each: (("element", each.element),) for each in DTYPES.values()}
 

@@ -228,17 +228,17 @@ def _from_items(data: Any, wanted: "dtype | None") -> Array:
     return values.reshape(shape)
 
 
-def _truncated(item: Any, target: np.dtype[Any]) -> Any:
+def _truncated(item: Any, target: np.dtype[Any], suffix: str = "") -> Any:
     """Return a float cut to a whole number, or its truth."""
     if target.kind == "b":
         return bool(item)
     if item != item or item in (float("inf"), float("-inf")):
-        raise _overflow(target)
+        raise _overflow(target, suffix)
     return int(item)
 
 
-def _overflow(target: np.dtype[Any]) -> Exception:
-    return error(RuntimeError, f"value cannot be converted to type {target.name} without overflow")
+def _overflow(target: np.dtype[Any], suffix: str = "") -> Exception:
+    return error(RuntimeError, f"value cannot be converted to type {target.name}{suffix} without overflow")
 
 
 def _narrowed(values: Array, target: np.dtype[Any]) -> Array:
@@ -454,7 +454,7 @@ _maker("ones", np.ones, "of ones")
 _maker("empty", np.empty, "whose elements may be anything")
 
 
-def _filled(shape: tuple[int, ...], value: Any, target: np.dtype[Any]) -> Array:
+def filled(shape: tuple[int, ...], value: Any, target: np.dtype[Any]) -> Array:
     """Return an array full of one number.
 
     Raises:
@@ -464,10 +464,10 @@ def _filled(shape: tuple[int, ...], value: Any, target: np.dtype[Any]) -> Array:
         return np.full(shape, bool(value))
     if target.kind in "iu":
         limits = np.iinfo(target)
-        whole = _truncated(value, target)
+        whole = _truncated(value, target, "_t")
         lowest = -int(limits.max) - 1 if target.kind == "u" else int(limits.min)
         if not lowest <= whole <= limits.max:
-            raise error(RuntimeError, f"value cannot be converted to type {target.name}_t without overflow")
+            raise _overflow(target, "_t")
         return np.full(shape, np.array(whole).astype(target))
     with np.errstate(over="ignore"):
         return np.full(shape, value, target)
@@ -497,7 +497,7 @@ def full(
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type_name(size)}")
     value = _fill_value("full", fill_value)
     target = numpy_dtype("full", dtype, _dtype_of_item(value), device)
-    return finished(_filled(size_argument("full", (size,)), value, target), requires_grad)
+    return finished(filled(size_argument("full", (size,)), value, target), requires_grad)
 
 
 @public("full_like")
@@ -515,7 +515,7 @@ def full_like(
     """Return a tensor full of one number, of the shape and dtype of another."""
     x = tensor_operand(input, "full_like")
     target = numpy_dtype("full_like", dtype, x.dtype, device)
-    return finished(_filled(x._value.type.shape, _fill_value("full_like", fill_value), target), requires_grad)
+    return finished(filled(x._value.type.shape, _fill_value("full_like", fill_value), target), requires_grad)
 
 
 @method("new_full")
@@ -525,7 +525,7 @@ def new_full(
     """Return a tensor full of one number, of this tensor's dtype."""
     target = numpy_dtype("new_full", dtype, self.dtype, device)
     value = _fill_value("new_full", fill_value)
-    return finished(_filled(size_argument("new_full", (size,)), value, target), requires_grad)
+    return finished(filled(size_argument("new_full", (size,)), value, target), requires_grad)
 
 
 @method("new_tensor")

@@ -16,6 +16,7 @@ from gradloom.autograd import (  # noqa: F401
     formatting,
     functions,
     gradients,
+    indexing,
     linalg,
     matrices,
     modes,
