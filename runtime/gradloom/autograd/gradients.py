@@ -5,8 +5,7 @@ a gradient on the way (a barrier). Then the sweep stops there, the code runs, an
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,19 @@ _ADD = EagerOp("AddBackward0", lambda x, y: x + y)
 _TO = EagerOp("ToCopyBackward0", lambda x, dtype: x.astype(dtype))
 
 
-@contextmanager
-def _grad_mode(enabled: bool) -> Iterator[None]:
-    before, state.grad = state.grad, enabled
-    try:
-        yield
-    finally:
-        state.grad = before
+class _grad_mode:
+    """Grad mode inside a `with`; entered in every backward, so it is written for speed."""
+
+    __slots__ = ("before", "enabled")
+
+    def __init__(self, enabled: bool):
+        self.enabled = enabled
+
+    def __enter__(self) -> None:
+        self.before, state.grad = state.grad, self.enabled
+
+    def __exit__(self, *exception: object) -> None:
+        state.grad = self.before
 
 
 def _as_tuple(what: Any) -> tuple[Any, ...]:
@@ -315,7 +320,8 @@ class Gradients:
     def accumulate(self) -> None:
         """Add the gradients to `.grad` of the leaves, and of the nodes that retain theirs."""
         for leaf, gradient in self.leaves.values():
-            if leaf.__dict__:
+            held = leaf.__dict__
+            if held and ("_after_hooks" in held or "before" in held or "after" in held):
                 with _grad_mode(self.recorded):
                     _accumulate_with_hooks(leaf, gradient)
             else:
@@ -338,9 +344,7 @@ def accumulate(x: Tensor, gradient: Tensor) -> None:
         node = before._value
         unread = sys.getrefcount(node) <= _UNREAD  # nobody has recorded it, so it can be overwritten
         if node.array is None and node.signature.op.fill == 0:  # after zero_()
-            array = gradient._array()
-            np.add(array, 0, out=array)  # a negative zero becomes 0, as in a sum
-            assign(before, gradient._value)
+            assign(before, gradient._node())
         elif unread and before._link is None and node.array is not None:
             np.add(node.array, gradient._array(), out=node.array)
             node.version += 1
