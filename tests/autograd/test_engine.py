@@ -62,6 +62,27 @@ def test_a_backward_is_one_run_that_also_gives_values_to_what_is_held() -> None:
     assert runs() == 1
 
 
+def test_only_what_is_held_is_stored() -> None:
+    """The results of the program are the loss, the values that a variable holds, and the gradients."""
+
+    def results(hold: bool) -> int:
+        engine.forget_programs()
+        x, y = leaf(np.ones((3, 2))), gl.tensor(np.ones((3, 2)))
+        for _ in range(2):
+            x.grad = None
+            h = x * 2
+            kept = h if hold else None
+            loss = (h - y).exp().pow(2).sum()
+            del h
+            loss.backward()
+            del kept
+        (structure,) = engine._structures.values()
+        return len(structure.executable.result_types)
+
+    assert results(hold=False) == 2  # loss, gradient
+    assert results(hold=True) == 3
+
+
 def test_a_long_chain_that_nobody_looks_at_is_computed_now_and_then() -> None:
     total = gl.tensor(np.zeros(3))
     for _ in range(2000):
