@@ -137,7 +137,16 @@ def _limited(x: Any, low: Any, high: Any) -> Any:
 
 
 HARDTANH = EagerOp("HardtanhBackward0", _with_numbers(_limited, "hardtanh_cpu", "b"), lists=(0,))
-_HARDSIGMOID = _with_numbers(lambda x: _limited(x + 3, x.dtype.type(0), x.dtype.type(6)) / 6, "hardsigmoid_cpu")
+
+
+def _hard_sigmoid(x: Any) -> Any:
+    value = constant(np.minimum(np.maximum(x + 3, 0), 6) / 6)
+    # PyTorch's derivative is 1 / 6 in single precision, whatever the dtype.
+    moved = value + (x - constant(x)) * x.dtype.type(np.float32(1 / 6))
+    return np.where((x > -3) & (x < 3), moved, value)
+
+
+_HARDSIGMOID = _with_numbers(_hard_sigmoid, "hardsigmoid_cpu")
 HARDSIGMOID = EagerOp("HardsigmoidBackward0", _HARDSIGMOID, saves=FIRST)
 
 

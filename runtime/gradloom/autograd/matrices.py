@@ -1,7 +1,7 @@
 """Chains and powers of matrices, inverses and linear systems: multi_dot, matrix_power, inv, solve.
 
-The products that they are made of are in linalg.py. Solutions are computed at once, so that a singular matrix is reported
-where the user calls.
+The products that they are made of are in linalg.py. Solutions are computed at once, so that a singular matrix is
+reported where the user calls.
 """
 
 import operator
