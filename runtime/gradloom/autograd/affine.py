@@ -68,6 +68,8 @@ def _addr_product(c: Value, x: Value, y: Value) -> Value:
 
 
 def _baddbmm_product(c: Value, x: Value, y: Value) -> Value:
+    if x.type.rank == 3 and y.type.rank == 3:
+        expanded(c, (*x.type.shape[:2], y.type.shape[2]))
     check_batches(x, y)
     _check_sum(c, x, y)
     return contract(x, y, (2,), (1,), (0,), (0,))

@@ -6,6 +6,7 @@ reported where the user calls.
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.elementwise import tensor_operand
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp
-from gradloom.autograd.linalg import CLONE, MM, SQUEEZE, UNSQUEEZE, VIEW, matmul, shaped, sized
+from gradloom.autograd.linalg import CLONE, MM, UNSQUEEZE, VIEW, common_batch, matmul, shaped, sized
 from gradloom.autograd.tensor import Tensor, method, operation, public
-from gradloom.trace.promote import convert
+from gradloom.trace.promote import convert, stretch
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
@@ -57,6 +58,10 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 def _splits(extents: list[int]) -> dict[tuple[int, int], int]:
     """Return where each part of a chain is split best (Cormen et al., Introduction to Algorithms, chapter 15.2)."""
     count = len(extents) - 1
+    if count == 3:  # at a tie PyTorch takes the first two together; of longer chains, the first alone
+        a, b, c, d = extents
+        first, last = a * b * c + a * c * d, b * c * d + a * b * d
+        return {(0, 2): 0, (1, 2): 1} if first > last else {(0, 2): 1, (0, 1): 0}
     cost = {(k, k): 0 for k in range(count)}
     best: dict[tuple[int, int], int] = {}
     for length in range(1, count):
@@ -144,7 +149,28 @@ class LinAlgError(RuntimeError):
     """A matrix is singular."""
 
 
-SOLVE = EagerOp("LinalgSolveExBackward0", lambda a, b: nd.solve(a.value, b.value), costly=True)
+def _solve_rule(a: Any, b: Any, left: bool, vector: bool) -> Value:
+    """Stacks of systems broadcast; a vector is solved for as a column."""
+    x, y = a.value, b.value
+    if vector:
+        y = nd.reshape(y, shape=(*y.type.shape, 1))
+    elif not left:
+        y = _turned(y)
+    if not left:
+        x = _turned(x)
+    batch = common_batch(x.type.shape[:-2], y.type.shape[:-2])
+    found = nd.solve(stretch(x, batch + x.type.shape[-2:]), stretch(y, batch + y.type.shape[-2:]))
+    if vector:
+        return nd.reshape(found, shape=found.type.shape[:-1])
+    return found if left else _turned(found)
+
+
+def _turned(x: Value) -> Value:
+    rank = x.type.rank
+    return nd.transpose(x, permutation=(*range(rank - 2), rank - 1, rank - 2))
+
+
+SOLVE = EagerOp("LinalgSolveExBackward0", _solve_rule, costly=True)
 INV = EagerOp("LinalgInvExBackward0", lambda a: nd.solve(a.value, _identity(a.value)), costly=True)
 
 
@@ -193,23 +219,12 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
             f"{names[1]} instead",
         )
     vector = b.rank == 1 or (b.rank == a.rank - 1 and b.shape == a.shape[:-1])
-    columns = shaped(UNSQUEEZE, B, (*b.shape, 1)) if vector else B
-    if not left:
-        columns, A = columns.transpose(-2, -1), A.transpose(-2, -1)
-    have, n = columns._value.type.shape, a.shape[-1]
-    if have[-2] != n:
+    have, n = (*b.shape, 1) if vector else b.shape, a.shape[-1]
+    if have[-2 if left or vector else -1] != n:
         raise error(
             RuntimeError,
             f"linalg.solve: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'} "
             f"({n}x{n} and {have[-2]}x{have[-1]})",
         )
-    batch = np.broadcast_shapes(a.shape[:-2], have[:-2])
-    if batch != a.shape[:-2]:
-        A = A.expand(*batch, n, n)
-    if batch != have[:-2]:
-        columns = columns.expand(*batch, *have[-2:])
     text = "linalg.solve: The solver failed because the input matrix is singular."
-    result = _checked(operation(SOLVE, (A, columns)), text)
-    if not left:
-        result = result.transpose(-2, -1)
-    return shaped(SQUEEZE, result, result._value.type.shape[:-1]) if vector else result
+    return _checked(operation(SOLVE, (A, B), (("left", bool(left)), ("vector", vector))), text)

@@ -21,6 +21,7 @@ from gradloom.autograd.linalg import (
     MM,
     PERMUTE,
     UNSAFE_VIEW,
+    VDOT,
     VIEW,
     shaped,
     sized,
@@ -125,7 +126,10 @@ def _permuted(x: Tensor, order: list[int]) -> Tensor:
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Return the sums of products along a dimension; the other dimensions broadcast."""
-    return (x * y).sum(dim)
+    x, y = tensor_operand(x, "linalg_vecdot", "x"), tensor_operand(y, "linalg_vecdot", "y", 2)
+    if x._value.type.rank == 1 and y._value.type.rank == 1:
+        return operation(VDOT, (x, y))
+    return mul(x, y).sum(dim)
 
 
 # --- einsum -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ target is looked at when the loss is called, so that a class that is out of boun
 
 from typing import Any
 
-from gradloom.autograd.arithmetic import DIV, MUL
+from gradloom.autograd.arithmetic import ADD, DIV, MUL
 from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.elementwise import not_implemented, tensor_operand
 from gradloom.autograd.errors import error
@@ -100,6 +100,8 @@ def _nll(x: Tensor, y: Tensor, weight: Tensor | None, reduction: str, ignore_ind
 
 def _check_classes(x: Tensor, y: Tensor, weight: Tensor | None, classes: int, ignore_index: int) -> None:
     a, b = x._value.type.shape, y._value.type.shape
+    if len(a) <= 2 and len(b) > 1:
+        raise error(RuntimeError, "0D or 1D target tensor expected, multi-target not supported")
     name = dtype_of(y._value.type.element)
     if name.name not in ("int64", "uint8"):
         raise error(
@@ -107,8 +109,6 @@ def _check_classes(x: Tensor, y: Tensor, weight: Tensor | None, classes: int, ig
             f"expected target dtype to be Long or Byte, but got {name.type_name}",
             "classes are whole numbers: target.long()",
         )
-    if len(a) <= 2 and len(b) > 1:
-        raise error(RuntimeError, "0D or 1D target tensor expected, multi-target not supported")
     if len(a) == 2 and len(b) == 1 and a[0] != b[0]:
         raise error(RuntimeError, f"size mismatch (got input: {list(a)}, target: {list(b)})")
     if len(a) > 2 and b != (a[0], *a[2:]):
@@ -141,6 +141,7 @@ def _check_weight(x: Tensor, weight: Tensor, classes: int, function: str = "") -
 
 
 DIV_BY_NUMBER = EagerOp("DivBackward1", DIV.rule, lists=(0,))
+ADD_NUMBER = EagerOp("AddBackward1", ADD.rule, lists=(0,))
 MUL_BY_NUMBER = EagerOp("MulBackward1", MUL.rule, lists=(0,))
 
 
@@ -236,7 +237,7 @@ def _entropy_of_probabilities(
         _check_weight(x, weight, shape[axis], "cross_entropy: ")
     logs = operation(LOG_SOFTMAX, (x,), (("dim", axis),))
     if smoothing:
-        y = y * (1 - smoothing) + smoothing / shape[axis]
+        y = operation(ADD_NUMBER, (operation(MUL_BY_NUMBER, (y, 1 - smoothing)), smoothing / shape[axis]))
     products = logs * y
     if weight is not None:
         products = products * _weights_along(weight, shape, axis)

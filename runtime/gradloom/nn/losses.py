@@ -81,6 +81,13 @@ def common_shape(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         RuntimeError: they do not broadcast, in PyTorch's words.
     """
+    check_shapes(x, y)
+    shape = np.broadcast_shapes(x._value.type.shape, y._value.type.shape)
+    return tuple([each if each._value.type.shape == shape else shaped(EXPAND, each, shape) for each in (x, y)])  # type: ignore[return-value]
+
+
+def check_shapes(x: Tensor, y: Tensor) -> None:
+    """Raise PyTorch's error if two tensors do not broadcast."""
     a, b = x._value.type.shape, y._value.type.shape
     for back in range(1, min(len(a), len(b)) + 1):
         if a[-back] != b[-back] and 1 not in (a[-back], b[-back]):
@@ -89,8 +96,6 @@ def common_shape(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
                 f"The size of tensor a ({a[-back]}) must match the size of tensor b ({b[-back]}) at non-singleton "
                 f"dimension {max(len(a), len(b)) - back}",
             )
-    shape = np.broadcast_shapes(a, b)
-    return tuple([each if each._value.type.shape == shape else shaped(EXPAND, each, shape) for each in (x, y)])  # type: ignore[return-value]
 
 
 # --- distances --------------------------------------------------------------------------------------------------------
@@ -228,15 +233,22 @@ def _binary_rule(p: Any, target: Any, weight: Any, reduction: str, weighted: boo
     at_edge = nd.lt(nd.mul(x, nd.sub(one, x)), spread_number(_LEAST_VARIANCE, x))
     inside = nd.select(at_edge, spread_number(0.5, x), x)
     regular = _entropy(nd.log(inside), nd.log1p(nd.neg(inside)), t)
-    still = nd.stop_gradient(x)
     least = spread_number(_LEAST_LOGARITHM, x)
     logs = [nd.maximum(nd.stop_gradient(each), least) for each in (nd.log(x), nd.log1p(nd.neg(x)))]
     slope = nd.stop_gradient(nd.div(nd.sub(x, t), spread_number(_LEAST_VARIANCE, x)))
-    edge = nd.add(_entropy(logs[0], logs[1], t), nd.mul(nd.sub(x, still), slope))
+    # The target's derivative takes the logarithms as they are, infinite ones as well.
+    rise = nd.stop_gradient(nd.sub(nd.log1p(nd.neg(x)), nd.log(x)))
+    edge = nd.add(_entropy(logs[0], logs[1], nd.stop_gradient(t)), nd.mul(_moved(x), slope))
+    edge = nd.add(edge, nd.mul_no_nan(rise, _moved(t)))
     loss = nd.select(at_edge, edge, regular)
     if weighted:
         loss = nd.mul(loss, stretch(weight.value, loss.type.shape))
     return reduced(loss, reduction)
+
+
+def _moved(x: Value) -> Value:
+    """Return 0 with the derivative of x."""
+    return nd.sub(x, nd.stop_gradient(x))
 
 
 def _entropy(log_p: Value, log_q: Value, t: Value) -> Value:

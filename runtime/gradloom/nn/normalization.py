@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.autograd.arithmetic import ADD
 from gradloom.autograd.elementwise import NOTHING, not_implemented, tensor_operand
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp
@@ -16,7 +15,8 @@ from gradloom.autograd.norms import norm_of, vector_norm
 from gradloom.autograd.reducing import kept, spread_number, working
 from gradloom.autograd.reductions import averaged
 from gradloom.autograd.tensor import FUNCTIONS, Tensor, normalize_dim, operation
-from gradloom.nn.losses import common_shape
+from gradloom.nn.classes import ADD_NUMBER
+from gradloom.nn.losses import check_shapes
 from gradloom.trace.promote import convert
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Value
@@ -208,9 +208,6 @@ def group_norm(
     return operation(GROUP_NORM, (input, factor, summand), attributes)
 
 
-ADD_NUMBER = EagerOp("AddBackward1", ADD.rule, lists=(0,))
-
-
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -260,7 +257,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """Return the cosines of the angles between vectors along a dimension; lengths count as `eps` at least."""
     x, y = tensor_operand(x1, "cosine_similarity", "x1"), tensor_operand(x2, "cosine_similarity", "x2", 2)
     if x._value.type.shape != y._value.type.shape:
-        x, y = common_shape(x, y)
+        check_shapes(x, y)
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        x, y = shaped(EXPAND, x, shape), shaped(EXPAND, y, shape)
     dim = normalize_dim(dim, x._value.type.rank)
     limit = (("eps", float(eps)),)
     lengths = [operation(_LIMITED, (vector_norm(each, 2, dim, True),), limit) for each in (x, y)]
