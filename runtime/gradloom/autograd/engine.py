@@ -7,6 +7,7 @@ whenever it is met again, it is compiled. Knows nothing of tensors but that a le
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -41,6 +42,9 @@ SECOND_FIX = "pass retain_graph=True to the first backward, or compute the loss 
 
 # A structure is compiled when it is met for the first time only if interpreting it takes longer than LLVM needs.
 COMPILE_AT_ONCE_FROM = 20_000_000  # elements computed
+# The same for one that comes now and then.
+COMPILE_AFTER_SECONDS = 0.02
+FEW_STRUCTURES = 4  # of backwards that start at the same line, so that each is compiled at once
 # Compiling longer programs than this takes seconds; they are interpreted.
 LARGEST_COMPILED = 6_000  # ops
 MOST_STRUCTURES = 4096  # kept; the oldest goes first
@@ -70,14 +74,15 @@ class Structure:
         function, captured: the program and the arrays it needs besides its arguments.
     """
 
-    __slots__ = ("captured", "executable", "function", "met", "numbers", "varying", "work")
+    __slots__ = ("captured", "executable", "function", "numbers", "seconds", "varying", "work")
 
     def __init__(self, numbers: tuple[Any, ...]):
         self.numbers, self.varying = numbers, frozenset[int]()
         self.function: Any = None
         self.captured: list[Array] = []
         self.executable: Executable | None = None
-        self.met = self.work = 0
+        self.work = 0  # elements computed
+        self.seconds = 0.0  # spent on interpreting it
 
     def inputs(self, arrays: Sequence[Any], numbers: Sequence[Any]) -> list[Any]:
         """Return what the function takes, but for seeds: arrays, the numbers that vary, the captured arrays."""
@@ -105,10 +110,7 @@ def _same(a: Any, b: Any) -> bool:
     return (a == b or (a != a and b != b)) and _is_negative_zero(a) == _is_negative_zero(b)
 
 
-# The second step of a loop may differ from the first (gradients are there, parameters have been updated), so a line that
-# starts a second backward is taken for a loop; one that has started several different ones is not.
-FEW_STRUCTURES = 3
-_places: dict[Any, int] = {}  # by code object and instruction
+_places: dict[Any, tuple[Structure, int]] = {}  # by line: the structure that came last, how many different ones came
 _structures: dict[Any, Structure] = {}
 _forward_patterns = Patterns()
 _backward_patterns = Patterns()
@@ -167,19 +169,44 @@ class Program:
         return found
 
 
-def run(structure: Structure, arrays: list[Any], repeated: bool = False) -> list[Array]:
-    """Run a structure's function, natively if that pays: if it is met again, or looks like the step of a loop."""
-    structure.met += 1
+def run(structure: Structure, arrays: list[Any], place: Any, is_step: bool = False) -> Sequence[Array]:
+    """Run a structure's function, natively if that pays.
+
+    Args:
+        place: the user's line that what is asked for comes from.
+        is_step: it is a backward, so that a line which asks for another one looks like the step of a loop.
+    """
     executable = structure.executable
     if executable is None:
-        worth = structure.met > 1 or repeated or structure.work >= COMPILE_AT_ONCE_FROM
-        if not worth or len(body_of(structure.function).ops) > LARGEST_COMPILED:
+        if not _is_worth_compiling(structure, place, is_step):
             counters.interpreted_runs += 1
-            return interpret(structure.function, arrays)
+            start = time.perf_counter()
+            results = interpret(structure.function, arrays)
+            structure.seconds += time.perf_counter() - start
+            return results
         counters.compiled += 1
         executable = structure.executable = Executable(structure.function)
     counters.native_runs += 1
     return executable.run(arrays)
+
+
+def _is_worth_compiling(structure: Structure, place: Any, is_step: bool) -> bool:
+    """Tell whether a structure is likely to come often enough to pay for its compilation.
+
+    It is if it comes twice in a row from the same line. The second step of a loop may differ from the first (gradients are
+    there, parameters have been updated), so a line that asks for a second backward is taken for a loop as well, unless it
+    has asked for several different ones. What comes now and then is compiled once interpreting it has cost as much.
+    """
+    last, different = _places.get(place, (None, 0))
+    again = last is structure
+    if not again:
+        different += 1
+    _places[place] = (structure, different)
+    if len(body_of(structure.function).ops) > LARGEST_COMPILED:
+        return False
+    looks_like_a_loop = is_step and not structure.seconds and 1 < different <= FEW_STRUCTURES
+    expensive = structure.work >= COMPILE_AT_ONCE_FROM or structure.seconds > COMPILE_AFTER_SECONDS
+    return again or looks_like_a_loop or expensive
 
 
 def _work_of(function: Op) -> int:
@@ -290,7 +317,7 @@ def compute(nodes: Sequence[Node]) -> None:
         key.append(-1)
         key += outputs
         structure = program.structure(lambda found: _build_forward(program, found, outputs))
-        results = run(structure, program.arrays(structure))
+        results = run(structure, program.arrays(structure), wanted[0].place)
         if structure.executable is not None and len(order) < LONGEST:
             given = [order[i] for i in outputs]
             pattern = Writer(wanted, order, set(), given, program.arguments, (), False).write()
@@ -504,7 +531,7 @@ class Backward:
             structure, program = self.prepare()
             arrays = program.arrays(structure)
             arrays += [seed for _, seed in self.starts if seed is not None]
-            results = run(structure, arrays, self._is_repeated(structure))
+            results = run(structure, arrays, self.starts[0][0].place, is_step=True)
             if structure.executable is not None:
                 self._remember(structure)
             live = len(self._live)
@@ -512,15 +539,6 @@ class Backward:
                 settle(node, array)
             leaves = live + len(self.leaf_targets)
             return results[live:leaves], results[leaves:]
-
-    def _is_repeated(self, structure: Structure) -> bool:
-        """Tell whether a backward has started before from what the same line of the user's program computed."""
-        if structure.met:
-            return True
-        place = self.starts[0][0].place
-        seen = _places.get(place, 0)
-        _places[place] = seen + 1
-        return 0 < seen <= FEW_STRUCTURES
 
     def _remember(self, structure: Structure) -> None:
         """Keep a pattern of the graph, if it is one that patterns can describe."""
