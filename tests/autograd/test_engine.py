@@ -217,6 +217,21 @@ def test_patterns_and_descriptions_agree() -> None:
                 program(hold, freeze)
 
 
+def test_patterns_know_which_gradients_are_wanted() -> None:
+    def program(wanted: str) -> list[float]:
+        a, b = leaf([2.0]), leaf([3.0])
+        h = a * b
+        z = (h.exp() * b).sum()
+        inputs = [{"a": a, "b": b, "h": h}[name] for name in wanted]
+        return [g.item() for g in gl.autograd.grad(z, inputs)]
+
+    e = np.exp(6.0)
+    expected = {"a": [9 * e], "b": [7 * e], "ab": [9 * e, 7 * e], "h": [3 * e], "ah": [9 * e, 3 * e]}
+    for _ in range(4):
+        for wanted, values in expected.items():
+            np.testing.assert_allclose(program(wanted), values, rtol=1e-12, err_msg=wanted)
+
+
 def test_the_number_of_structures_kept_is_bounded() -> None:
     before = len(engine._structures)
     for n in range(1, 30):

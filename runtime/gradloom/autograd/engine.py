@@ -397,11 +397,13 @@ def is_barrier(node: Node) -> bool:
     return extra is not None and ("hooks" in extra or "call" in extra)
 
 
-def sweep_known(starts: Sequence[tuple[Node, Seed]], retain: bool) -> "list[tuple[Any, Array]] | None":
-    """Return the gradients of all leaves if the graph matches a pattern: (leaf, gradient). Otherwise None."""
+def sweep_known(
+    starts: Sequence[tuple[Node, Seed]], wanted: "set[int] | None", retain: bool
+) -> "list[tuple[Any, Array]] | None":
+    """Return the gradients of the wanted leaves if the graph matches a pattern: (leaf, gradient). Otherwise None."""
     with _lock:
-        name = tuple([(node.signature, seed is None) for node, seed in starts])
-        found = _backward_patterns.find(name, [node for node, _ in starts])
+        name = (wanted is None, *[(node.signature, seed is None) for node, seed in starts])
+        found = _backward_patterns.find(name, [node for node, _ in starts], wanted)
         if found is None or not found[1].fits(found[0].numbers):
             return None
         match, structure = found
@@ -489,8 +491,10 @@ class Backward:
                 for edge in node.edges or ():
                     if isinstance(edge, Node):
                         inside.add(id(edge))
+        reached = len(inside)
         if self._wanted is not None:
             inside &= self._needed(order, self._wanted)
+        self._pruned = len(inside) < reached
         self._inside = inside
         if len(inside) == len(order):
             return inside
@@ -543,7 +547,8 @@ class Backward:
     def _remember(self, structure: Structure) -> None:
         """Keep a pattern of the graph, if it is one that patterns can describe."""
         order, program = self._order, self._program
-        plain = self._wanted is None and not (self._stops or self._watched) and len(order) < LONGEST
+        asked = self._watched - (self._wanted or set())
+        plain = not (self._stops or self.node_targets or asked or self._pruned) and len(order) < LONGEST
         if not plain or any(node.freed for node in order):
             return
         for node in order:
@@ -552,8 +557,8 @@ class Backward:
                     if isinstance(edge, Node) and x is not edge:
                         return  # written under no_grad
         nodes = [node for node, _ in self.starts]
-        writer = Writer(nodes, order, self._inside, self._live, program.arguments, self.leaf_targets, True)
-        name = tuple([(node.signature, seed is None) for node, seed in self.starts])
+        writer = Writer(nodes, order, self._inside, self._live, program.arguments, self.leaf_targets, True, self._wanted)
+        name = (self._wanted is None, *[(node.signature, seed is None) for node, seed in self.starts])
         _backward_patterns.remember(name, writer.write(), structure)
 
     def prepare(self) -> tuple[Structure, Program]:

@@ -96,7 +96,7 @@ def run_backward(
         if retain_graph is None:
             retain_graph = create_graph
         sweep = Gradients(outputs, seeds, inputs, create_graph)
-        if not create_graph and inputs is None and sweep.run_known(retain_graph):
+        if not create_graph and sweep.run_known(retain_graph):
             return sweep
         sweep.run()
         if not retain_graph:
@@ -117,6 +117,7 @@ class Gradients:
     ):
         self.recorded = recorded
         self.wanted = None if inputs is None else {id(x.grad_fn or x) for x in inputs}
+        self._only_leaves = inputs is None or all(x.grad_fn is None for x in inputs)
         self.leaves: dict[int, list[Any]] = {}
         self.nodes: dict[int, list[Any]] = {}
         self._waiting: dict[int, list[Any]] = {}  # barriers, with the gradient so far
@@ -153,10 +154,10 @@ class Gradients:
 
     def run_known(self, retain: bool) -> bool:
         """Do all in one run if the graph is one that is known; tell whether it was."""
-        if self._waiting or self.leaves:
+        if self._waiting or self.leaves or not self._only_leaves:
             return False
         starts = [(node, None if seed is None else seed._array()) for node, seed in self._starts.values()]
-        found = sweep_known(starts, retain)
+        found = sweep_known(starts, self.wanted, retain)
         if found is None:
             return False
         self._starts = {}

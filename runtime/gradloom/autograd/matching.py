@@ -41,6 +41,7 @@ class Writer:
         outputs: the nodes that are given values.
         arguments: the nodes whose arrays are passed, with the leaf for which they stand, if any.
         leaves: the leaves that gradients are wanted of.
+        wanted: identities of the leaves that gradients are wanted of; None for all.
         held: outputs beyond the starts are nodes that somebody else refers to; a node that is no output must not be.
     """
 
@@ -53,9 +54,10 @@ class Writer:
         arguments: Sequence[tuple[Node, Any]],
         leaves: Sequence[Any],
         held: bool,
+        wanted: "set[int] | None" = None,
     ):
         self.starts, self.order, self.inside, self.outputs = starts, order, inside, outputs
-        self.arguments, self.leaves, self.held = arguments, leaves, held
+        self.arguments, self.leaves, self.held, self.wanted = arguments, leaves, held, wanted
         self.lines: list[str] = []
         self.names: dict[int, str] = {}
         self.constants: dict[str, Any] = {"Node": Node, "Match": Match, "count": sys.getrefcount}
@@ -79,7 +81,7 @@ class Writer:
         through = [node for node in self.order if id(node) in self.inside]
         found = [arrays, numbers, self._named(self.outputs), leaves, self._named(through)]
         parts = [f"({', '.join(names)}{',' if names else ''})" for names in found]
-        parameters = ", ".join(f"r{i}" for i in range(len(self.starts)))
+        parameters = ", ".join([*[f"r{i}" for i in range(len(self.starts))], "wanted"])
         body = [*self.lines, f"return Match({', '.join(parts)})"]
         text = f"def pattern({parameters}):\n try:\n  " + "\n  ".join(body)
         text += "\n except (TypeError, ValueError):\n  return None\n"
@@ -145,6 +147,8 @@ class Writer:
         else:
             self._fail(f"e{k} is None or isinstance(e{k}, Node)")
             self._bind(f"e{k}", edge)
+            if self.wanted is not None:
+                self._fail(f"id(e{k}) {'not in' if id(edge) in self.wanted else 'in'} wanted")
 
     def _versions(self, node: Node) -> None:
         """What the derivative reads must not have been written since."""
@@ -179,13 +183,15 @@ class Patterns:
     def __init__(self) -> None:
         self._known: dict[Any, list[tuple[Pattern, Any]]] = {}
 
-    def find(self, key: Any, starts: Sequence[Node]) -> "tuple[Match, Any] | None":
+    def find(
+        self, key: Any, starts: Sequence[Node], wanted: "set[int] | None" = None
+    ) -> "tuple[Match, Any] | None":
         """Return the match of the first pattern that fits, and what was remembered with it."""
         known = self._known.get(key)
         if known is None:
             return None
         for i, (pattern, what) in enumerate(known):
-            match = pattern(*starts)
+            match = pattern(*starts, wanted)
             if match is not None:
                 if i:
                     known.insert(0, known.pop(i))

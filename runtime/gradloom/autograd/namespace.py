@@ -26,6 +26,7 @@ from gradloom.autograd import (  # noqa: F401
     parts,
     picking,
     powers,
+    random,
     ranges,
     products,
     reductions,

@@ -155,7 +155,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     wide = []
     for each, extent in zip((x, where), extents, strict=True):
         common[at] = extent
-        wide.append(each if each._value.type.shape == tuple(common) else expanded(each, tuple(common)))
+        wide.append(expanded(each, tuple(common)))
     return gather(wide[0], at, wide[1])
 
 

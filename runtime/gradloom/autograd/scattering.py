@@ -32,8 +32,9 @@ def _both(name: str, prepare: Callable[..., Recorded], doc: str, finish: Any = N
     """Define `name(x, ...)` and `x.name_(...)` by what both record: an operation, operands and attributes."""
 
     def function(input: Tensor, *args: Any, **options: Any) -> Tensor:
-        result = operation(*prepare(tensor_operand(input, name), *args, **options))
-        return result if finish is None else finish(result, *args, **options)
+        recorded = prepare(tensor_operand(input, name), *args, **options)
+        result = operation(*recorded)
+        return result if finish is None else finish(result, recorded[1], options.get("reduce"))
 
     def write(self: Tensor, *args: Any, **options: Any) -> Tensor:
         check_writable(self)
@@ -188,8 +189,8 @@ def _scatter(x: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = N
     return SCATTER, (x, src, *_last_writers(positions, shape, sources)), ()
 
 
-def _refused(result: Tensor, *args: Any, reduce: str | None = None, **options: Any) -> Tensor:
-    return result if reduce is None else refuse_backward(result, "scatter")
+def _refused(result: Tensor, operands: Any, reduce: str | None = None) -> Tensor:
+    return result if reduce is None else refuse_backward(result, "scatter", operands)
 
 
 _both(
