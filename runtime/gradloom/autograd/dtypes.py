@@ -7,7 +7,8 @@ those that shadow builtins (`float`, `int`, `bool`) as well, so that this module
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
@@ -127,6 +128,17 @@ default_listeners: list[Callable[[], None]] = []  # called when the default dtyp
 def get_default_dtype() -> dtype:
     """Return the dtype of tensors made from Python floats, float32 unless `set_default_dtype` changed it."""
     return _default
+
+
+@contextmanager
+def default_dtype(d: dtype) -> Iterator[None]:
+    """Let `d` be the default inside the `with`, for a computation that was recorded when it was."""
+    global _default
+    before, _default = _default, d
+    try:
+        yield
+    finally:
+        _default = before
 
 
 def set_default_dtype(d: dtype) -> None:

@@ -288,7 +288,7 @@ def compute(nodes: Sequence[Node]) -> None:
     with _lock:
         name = tuple([node.signature for node in wanted])
         found = _forward_patterns.find(name, wanted)
-        if found is not None and found[1].fits(found[0].numbers):
+        if found is not None and found[1].fits(found[0].numbers) and found[1].executable is not None:
             match, structure = found
             counters.native_runs += 1
             results = structure.executable.run(structure.inputs(match.arrays, match.numbers))
@@ -404,7 +404,7 @@ def sweep_known(
     with _lock:
         name = (wanted is None, *[(node.signature, seed is None) for node, seed in starts])
         found = _backward_patterns.find(name, [node for node, _ in starts], wanted)
-        if found is None or not found[1].fits(found[0].numbers):
+        if found is None or not found[1].fits(found[0].numbers) or found[1].executable is None:
             return None
         match, structure = found
         arrays = structure.inputs(match.arrays, match.numbers)

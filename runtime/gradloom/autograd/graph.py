@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.autograd.dtypes import default_listeners
+from gradloom.autograd.dtypes import default_dtype, default_listeners, get_default_dtype
 from gradloom.autograd.saved import values_read
 from gradloom.trace.capture import trace_flat
 from gradloom.trace.context import is_own_file
@@ -180,20 +180,26 @@ class Signature:
         attributes: name and value.
         type: of the result.
         code: a number of its own, by which graphs are compared.
+        default: the default dtype when it was met, which its rule may look at.
         differentiable: gradients flow through it.
     """
 
-    __slots__ = ("_saved", "attributes", "code", "differentiable", "keys", "op", "type")
+    __slots__ = ("_saved", "attributes", "code", "default", "differentiable", "keys", "op", "type")
 
     def __init__(self, op: "EagerOp", keys: tuple[Any, ...], attributes: Attributes, type: TensorType):
         self.op, self.keys, self.attributes, self.type = op, keys, attributes, type
         self.code = next_code()
+        self.default = get_default_dtype()
         self.differentiable = op.differentiable and type.element.kind == "f"
         self._saved: dict[tuple[bool, ...], tuple[frozenset[int], bool]] = {}
 
     def build(self, operands: Sequence[Any]) -> Tracer:
         """Apply the operation to tracers and Python numbers in the function that is being traced."""
-        result = self.op.rule(*operands, **dict(self.attributes))
+        if self.default is not get_default_dtype():
+            with default_dtype(self.default):
+                result = self.op.rule(*operands, **dict(self.attributes))
+        else:
+            result = self.op.rule(*operands, **dict(self.attributes))
         return result if result.__class__ is Tracer else Tracer(result)
 
     def saved(self, active: tuple[bool, ...]) -> tuple[frozenset[int], bool]:

@@ -394,7 +394,8 @@ class Tensor(Variable):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        value = bool(value)
+        if not isinstance(value, bool):
+            raise error(RuntimeError, "requires_grad must be a bool")
         if self._grad_fn is not None:
             if value:
                 return
@@ -419,7 +420,7 @@ class Tensor(Variable):
             raise error(
                 RuntimeError, "only Tensors of floating point dtype can require gradients", _CONVERT_FIRST
             )
-        self.requires_grad = requires_grad
+        self.requires_grad = bool(requires_grad)
         return self
 
     @property
