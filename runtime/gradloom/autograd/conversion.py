@@ -26,7 +26,6 @@ CLONE = EagerOp("CloneBackward0", lambda x: x, saves=NOTHING)
 _ATTRIBUTES = {each: (("element", each.element),) for each in DTYPES.values()}
 
 
-
 def convert_to(x: Tensor, wanted: dtype, copy: bool = False) -> Tensor:
     """Return a tensor with elements of a dtype: itself if it has them already and no copy is asked for."""
     if not copy and x._value.type.element is wanted.element:

@@ -1,7 +1,8 @@
-"""Tensors made from data: from Python numbers and nested lists, from NumPy arrays (copied or shared), filled with a value.
+"""Tensors made from data: from Python numbers and nested lists, from NumPy arrays (copied or shared).
 
-Dtypes are inferred as PyTorch does it: whole numbers give int64, floats the default dtype, arrays their own. Ranges and
-the like are in ranges.py, random tensors in random.py. Knows no operation that is recorded. Start reading at `tensor`.
+Dtypes are inferred as PyTorch does it: whole numbers give int64, floats the default dtype, arrays their own. Filled
+tensors are in filled.py, ranges in ranges.py, random tensors in random.py. Knows no operation that is recorded. Start
+reading at `tensor`.
 """
 
 import operator
@@ -12,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.autograd.dtypes import Size, bool_, device, dtype, dtype_of, get_default_dtype, int64, promote_types
+from gradloom.autograd.dtypes import bool_, device, dtype, dtype_of, get_default_dtype, int64, promote_types
 from gradloom.autograd.elementwise import is_number, tensor_operand, type_name
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import Array
 from gradloom.autograd.recording import Variable
-from gradloom.autograd.tensor import Tensor, from_array, method, public, share_array
+from gradloom.autograd.tensor import Tensor, from_array, public, share_array
 
 NO_INTEGER_GRADIENTS = "Only Tensors of floating point and complex dtype can require gradients"
 _SUPPORTED = (
-    "The only supported types are: float64, float32, float16, int64, int32, int16, int8, uint64, uint32, uint16, uint8, "
-    "and bool."
+    "The only supported types are: float64, float32, float16, int64, int32, int16, int8, uint64, uint32, uint16, "
+    "uint8, and bool."
 )
 _NEGATIVE_STRIDES = (
     "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
@@ -100,14 +101,6 @@ def size_argument(function: str, size: Sequence[Any]) -> tuple[int, ...]:
     return extents
 
 
-def _sizes(function: str, size: tuple[Any, ...], keyword: Any) -> tuple[int, ...]:
-    if keyword is not None:
-        return size_argument(function, (keyword,))
-    if not size:
-        raise TypeError(f'{function}() missing 1 required positional arguments: "size"')
-    return size_argument(function, size)
-
-
 # --- from data --------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +126,8 @@ def _flattened(data: Any, shape: tuple[int, ...]) -> list[Any]:
         ValueError: two sequences at one depth are not equally long.
         TypeError: there is a number where a sequence should be, or the other way round.
     """
+    if 0 in shape:
+        return []
     level: list[Any] = [data]
     for depth, extent in enumerate(shape):
         rows: list[Any] = []
@@ -151,7 +146,12 @@ def _flattened(data: Any, shape: tuple[int, ...]) -> list[Any]:
     return level
 
 
-def _dtype_of_item(item: Any) -> dtype:
+def dtype_of_item(item: Any) -> dtype:
+    """Return the dtype that one item of data has by itself.
+
+    Raises:
+        ValueError, RuntimeError, TypeError: it is no number.
+    """
     if isinstance(item, bool):
         return bool_
     if isinstance(item, (np.generic, np.ndarray)):
@@ -179,7 +179,7 @@ def _inferred(items: Iterable[Any]) -> dtype:
         key = (type(item), getattr(item, "dtype", None))
         if key not in seen:
             seen.add(key)
-            each = _dtype_of_item(item)
+            each = dtype_of_item(item)
             found = each if found is None else promote_types(found, each)
     return found or get_default_dtype()
 
@@ -243,11 +243,29 @@ def _overflow(target: np.dtype[Any], suffix: str = "") -> Exception:
 
 def _narrowed(values: Array, target: np.dtype[Any]) -> Array:
     """Return whole numbers in a narrower dtype; negative ones wrap around in an unsigned dtype, as in PyTorch."""
-    limits = np.iinfo(target)
-    lowest = -int(limits.max) - 1 if target.kind == "u" else int(limits.min)
-    if values.size and not (lowest <= values.min() and values.max() <= limits.max):
+    if values.size and not (_lowest(target) <= values.min() and values.max() <= np.iinfo(target).max):
         raise _overflow(target)
     return values.astype(target)
+
+
+def fitting(value: Any, target: np.dtype[Any]) -> Any:
+    """Return a number as a NumPy scalar of a dtype that has no fractions: the truth, or cut to a whole number.
+
+    Raises:
+        RuntimeError: it does not fit.
+    """
+    if target.kind == "b":
+        return np.bool_(value)
+    whole, limits = _truncated(value, target, "_t"), np.iinfo(target)
+    if not _lowest(target) <= whole <= limits.max:
+        raise _overflow(target, "_t")
+    return np.array(whole).astype(target)[()]
+
+
+def _lowest(target: np.dtype[Any]) -> int:
+    """Return the least number that PyTorch converts to an integer dtype: unsigned ones wrap around."""
+    limits = np.iinfo(target)
+    return -int(limits.max) - 1 if target.kind == "u" else int(limits.min)
 
 
 def array_of(data: Any, wanted: "dtype | None" = None) -> Array:
@@ -274,7 +292,8 @@ def array_of(data: Any, wanted: "dtype | None" = None) -> Array:
     return _from_items(data, wanted)
 
 
-def _wanted(function: str, wanted: Any, where: Any) -> "dtype | None":
+def wanted_dtype(function: str, wanted: Any, where: Any) -> "dtype | None":
+    """Return the dtype asked for, None if it is to be inferred."""
     if wanted is None:
         if where is not None:
             device(where)
@@ -282,7 +301,8 @@ def _wanted(function: str, wanted: Any, where: Any) -> "dtype | None":
     return dtype_of(numpy_dtype(function, wanted, None, where))
 
 
-def _warn_of_copy(source: str, function: str) -> None:
+def warn_of_copy(function: str) -> None:
+    """Warn that a tensor is better cloned."""
     warnings.warn(
         "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
         f"sourceTensor.detach().clone().requires_grad_(True), rather than {function}(sourceTensor).",
@@ -307,8 +327,8 @@ def tensor(
         TypeError, RuntimeError: something is no number; integers with `requires_grad`.
     """
     if isinstance(data, Variable):
-        _warn_of_copy("sourceTensor", "gradloom.tensor")
-    return finished(array_of(data, _wanted("tensor", dtype, device)), requires_grad)
+        warn_of_copy("gradloom.tensor")
+    return finished(array_of(data, wanted_dtype("tensor", dtype, device)), requires_grad)
 
 
 @public("from_numpy")
@@ -331,7 +351,7 @@ def from_numpy(ndarray: Array) -> Tensor:
 @public("as_tensor")
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """Return data as a tensor: the tensor itself or shared memory where no conversion is needed, else a copy."""
-    wanted = _wanted("as_tensor", dtype, device)
+    wanted = wanted_dtype("as_tensor", dtype, device)
     if isinstance(data, Variable):
         return data if wanted is None else data.to(wanted)  # type: ignore[return-value]
     if isinstance(data, np.ndarray) and (wanted is None or wanted.numpy == data.dtype):
@@ -348,7 +368,7 @@ def asarray(
     Raises:
         ValueError: `copy` is False and memory cannot be shared.
     """
-    wanted = _wanted("asarray", dtype, device)
+    wanted = wanted_dtype("asarray", dtype, device)
     if not isinstance(obj, (Variable, np.ndarray)):
         if copy is False:
             raise ValueError("can't alias arbitrary sequence into a tensor.")
@@ -392,198 +412,3 @@ def is_floating_point(input: Tensor) -> bool:
 def is_complex(input: Tensor) -> bool:
     """Tell whether the elements are complex: never."""
     return tensor_operand(input, "is_complex").is_complex()
-
-
-# --- filled -----------------------------------------------------------------------------------------------------------
-
-
-def _maker(name: str, make: Any, doc: str) -> None:
-    """Define `name(size)`, `name_like(x)` and `x.new_name(size)` by `make(shape, dtype)`."""
-
-    def of_size(
-        *size: Any,
-        dtype: Any = None,
-        device: Any = None,
-        requires_grad: bool = False,
-        layout: Any = None,
-        pin_memory: bool = False,
-        **keyword: Any,
-    ) -> Tensor:
-        shape = _sizes(name, size, keyword.pop("size", None))
-        keyword.pop("memory_format", None)
-        if keyword:
-            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(keyword))}'")
-        return finished(make(shape, numpy_dtype(name, dtype, None, device)), requires_grad)
-
-    def like(
-        input: Tensor,
-        *,
-        dtype: Any = None,
-        layout: Any = None,
-        device: Any = None,
-        requires_grad: bool = False,
-        pin_memory: bool = False,
-        memory_format: Any = None,
-    ) -> Tensor:
-        x = tensor_operand(input, f"{name}_like")
-        return finished(make(x._value.type.shape, numpy_dtype(name, dtype, x.dtype, device)), requires_grad)
-
-    def new(
-        self: Tensor,
-        *size: Any,
-        dtype: Any = None,
-        device: Any = None,
-        requires_grad: bool = False,
-        layout: Any = None,
-        pin_memory: bool = False,
-        **keyword: Any,
-    ) -> Tensor:
-        shape = _sizes(f"new_{name}", size, keyword.pop("size", None))
-        return finished(make(shape, numpy_dtype(f"new_{name}", dtype, self.dtype, device)), requires_grad)
-
-    for function, called in ((of_size, name), (like, f"{name}_like"), (new, f"new_{name}")):
-        function.__name__ = function.__qualname__ = called
-        (method if function is new else public)(called)(function)
-    of_size.__doc__ = f"Return a tensor {doc}; its extents are given as numbers or as one tuple."
-    like.__doc__ = f"Return a tensor {doc}, of the shape and dtype of another."
-    new.__doc__ = f"Return a tensor {doc}, of this tensor's dtype."
-
-
-_maker("zeros", np.zeros, "of zeros")
-_maker("ones", np.ones, "of ones")
-_maker("empty", np.empty, "whose elements may be anything")
-
-
-def filled(shape: tuple[int, ...], value: Any, target: np.dtype[Any]) -> Array:
-    """Return an array full of one number.
-
-    Raises:
-        RuntimeError: a whole number does not fit into the dtype.
-    """
-    if target.kind == "b":
-        return np.full(shape, bool(value))
-    if target.kind in "iu":
-        limits = np.iinfo(target)
-        whole = _truncated(value, target, "_t")
-        lowest = -int(limits.max) - 1 if target.kind == "u" else int(limits.min)
-        if not lowest <= whole <= limits.max:
-            raise _overflow(target, "_t")
-        return np.full(shape, np.array(whole).astype(target))
-    with np.errstate(over="ignore"):
-        return np.full(shape, value, target)
-
-
-def _fill_value(function: str, value: Any) -> Any:
-    if isinstance(value, Variable):
-        return value.item()  # pyright: ignore[reportAttributeAccessIssue]
-    if not is_number(value):
-        raise TypeError(f"{function}(): argument 'fill_value' (position 2) must be Number, not {type_name(value)}")
-    return value.item() if isinstance(value, np.generic) else value
-
-
-@public("full")
-def full(
-    size: Any,
-    fill_value: Any,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    layout: Any = None,
-    pin_memory: bool = False,
-) -> Tensor:
-    """Return a tensor full of one number; its dtype is that of the number unless given."""
-    if not isinstance(size, (tuple, list)):
-        raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type_name(size)}")
-    value = _fill_value("full", fill_value)
-    target = numpy_dtype("full", dtype, _dtype_of_item(value), device)
-    return finished(filled(size_argument("full", (size,)), value, target), requires_grad)
-
-
-@public("full_like")
-def full_like(
-    input: Tensor,
-    fill_value: Any,
-    *,
-    dtype: Any = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-    memory_format: Any = None,
-) -> Tensor:
-    """Return a tensor full of one number, of the shape and dtype of another."""
-    x = tensor_operand(input, "full_like")
-    target = numpy_dtype("full_like", dtype, x.dtype, device)
-    return finished(filled(x._value.type.shape, _fill_value("full_like", fill_value), target), requires_grad)
-
-
-@method("new_full")
-def new_full(
-    self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """Return a tensor full of one number, of this tensor's dtype."""
-    target = numpy_dtype("new_full", dtype, self.dtype, device)
-    value = _fill_value("new_full", fill_value)
-    return finished(filled(size_argument("new_full", (size,)), value, target), requires_grad)
-
-
-@method("new_tensor")
-def new_tensor(
-    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """Return a leaf tensor with a copy of data, of this tensor's dtype."""
-    if isinstance(data, Variable):
-        _warn_of_copy("sourceTensor", "tensor.new_tensor")
-    target = numpy_dtype("new_tensor", dtype, self.dtype, device)
-    return finished(array_of(data, dtype_of(target)), requires_grad)
-
-
-# --- as PyTorch did it before there was `tensor` ----------------------------------------------------------------------
-
-
-def _typed(data: tuple[Any, ...], of: dtype) -> Tensor:
-    """Return `FloatTensor(data)`: extents, or a sequence of numbers, in one dtype whatever the data."""
-    if not data:
-        return from_array(np.zeros(0, of.numpy))
-    first = data[0]
-    if isinstance(first, Size) or (hasattr(first, "__index__") and not isinstance(first, (Variable, np.ndarray))):
-        return from_array(np.zeros(size_argument("new", data), of.numpy))
-    if isinstance(first, Variable):
-        have = dtype_of(first._value.type.element)
-        if have is not of:
-            raise TypeError(f"expected a tensor of dtype {of.c_name} (got {have.c_name})")
-        return first.detach()  # pyright: ignore[reportAttributeAccessIssue]
-    if isinstance(first, (float, str)):
-        raise TypeError(f"new(): data must be a sequence (got {type(first).__name__})")
-    return from_array(array_of(first, of))
-
-
-@method("new")
-def new(self: Tensor, *data: Any) -> Tensor:
-    """Return a tensor of this dtype: of zeros if extents are given, else of a sequence's numbers."""
-    return _typed(data, self.dtype)
-
-
-class TypedTensor:
-    """`FloatTensor`: makes tensors of one dtype; tensors of that dtype are its instances."""
-
-    __slots__ = ("dtype",)
-
-    def __init__(self, of: dtype):
-        self.dtype = of
-
-    def __call__(self, *data: Any) -> Tensor:
-        """Make a tensor from a sequence of numbers, or zeros of given extents."""
-        return _typed(data, self.dtype)
-
-    def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is self.dtype
-
-    def __repr__(self) -> str:
-        return f"<class 'gradloom.{self.dtype.type_name}Tensor'>"
-
-
-for _name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"):
-    _dtype = dtype_of(np.dtype(_name))
-    public(f"{_dtype.type_name}Tensor")(TypedTensor(_dtype))

@@ -1,7 +1,7 @@
 """The random generator, and how its numbers become uniform, normal and whole ones: bit for bit as in PyTorch on a CPU.
 
-PyTorch's generator is the Mersenne twister mt19937, seeded as by Matsumoto and Nishimura's `init_genrand`; NumPy has the
-same one. The transformations are those of ATen's DistributionsHelper.h and of its CPU kernels; logarithms, sines and
+PyTorch's generator is the Mersenne twister mt19937, seeded as by Matsumoto and Nishimura's `init_genrand`; NumPy has
+the same one. The transformations are those of ATen's DistributionsHelper.h and of its CPU kernels; logarithms, sines and
 cosines may differ in the last bit. Knows arrays only, no tensors.
 """
 

@@ -103,9 +103,7 @@ def cat(tensors: Any = None, dim: int = 0, **keyword: Any) -> Tensor:
 
 def _check_part(first: tuple[int, ...], shape: tuple[int, ...], dim: int, number: int) -> None:
     if len(shape) != len(first):
-        raise error(
-            RuntimeError, f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}"
-        )
+        raise error(RuntimeError, f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
     for k, (want, have) in enumerate(zip(first, shape, strict=True)):
         if k != dim and want != have:
             raise error(
@@ -132,8 +130,8 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
         if shape != first:
             raise error(
                 RuntimeError,
-                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(shape)} at entry "
-                f"{number}",
+                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(shape)} at "
+                f"entry {number}",
             )
     return wrap(Tensor, record(STACK, parts, _DIMS[at]))
 
@@ -248,7 +246,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     Raises:
         RuntimeError: `indexing` is another, or a tensor has more than one dimension.
     """
-    parts = list(_parts("meshgrid", tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Variable) else tensors))
+    parts = list(
+        _parts("meshgrid", tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Variable) else tensors)
+    )
     if indexing is None:
         warnings.warn(
             "gradloom.meshgrid: in an upcoming release, it will be required to pass the indexing argument.",
@@ -257,9 +257,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         )
         indexing = "ij"
     if indexing not in ("ij", "xy"):
-        raise error(
-            RuntimeError, f'gradloom.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'
-        )
+        raise error(RuntimeError, f'gradloom.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     for x in parts:
         if x._value.type.rank > 1:
             raise error(

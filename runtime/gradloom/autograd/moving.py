@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 # --- turning and rolling ----------------------------------------------------------------------------------------------
 
 
-def _turned(x: Any, count: int, dims: Shape) -> Any:
+def _turned(x: Any, count: int, dims: tuple[int, int]) -> Any:
     return as_value(np.rot90(x, count, dims))
 
 
@@ -132,9 +132,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     moves = whole_numbers("roll", "shifts", (shifts,))
     places = () if dims is None else whole_numbers("roll", "dims", (dims,))
     if (places or len(moves) != 1) and len(places) != len(moves):
-        raise error(
-            RuntimeError, f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(places)}"
-        )
+        raise error(RuntimeError, f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(places)}")
     at = tuple([normalize_dim(dim, x._value.type.rank) for dim in places])
     return operation(ROLL, (x,), (("shifts", moves), ("dims", at)))
 

@@ -41,9 +41,10 @@ def part_of(x: Tensor, op: EagerOp, step: Any) -> Tensor:
         result.__dict__["inference"] = node.__dict__["inference"]
     tensor = wrap(Tensor, result)
     link = x._link
-    plain = link is None or link.root is None
-    steps = ((op, step),) if plain else (*link.steps, (op, step))
-    tensor._link = Link(x._root, steps, state.grad and (plain or link.tracked), link is None or link.counted)
+    if link is None or link.root is None:
+        tensor._link = Link(x._root, ((op, step),), state.grad, link is None or link.counted)
+    else:
+        tensor._link = Link(link.root, (*link.steps, (op, step)), state.grad and link.tracked, link.counted)
     return tensor
 
 
@@ -115,7 +116,9 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     at, start = normalize_dim(dim, len(shape)), _whole(start, "narrow", "start", 2)
     extent = shape[at]
     if not -extent <= start <= extent:
-        raise error(IndexError, f"start out of range (expected to be in range of [{-extent}, {extent}], but got {start})")
+        raise error(
+            IndexError, f"start out of range (expected to be in range of [{-extent}, {extent}], but got {start})"
+        )
     if start < 0:
         start += extent
     if start + length > extent:

@@ -186,9 +186,7 @@ def _check_rows(index: Tensor, extent: int) -> None:
     except RuntimeError:
         array = index._array()
         wrong = int(array[(array < 0) | (array >= extent)].flat[0])
-        raise error(
-            RuntimeError, f"INDICES element is out of DATA bounds, id={wrong} axis_dim={extent}"
-        ) from None
+        raise error(RuntimeError, f"INDICES element is out of DATA bounds, id={wrong} axis_dim={extent}") from None
 
 
 @method("take")
@@ -204,9 +202,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     where = tensor_operand(index, "take", "index", 2)
     element = where._value.type.element
     if element.kind != "i" or element.itemsize != 8:
-        raise error(
-            RuntimeError, f"take(): Expected a long tensor for index, but got {dtype_of(element).type_name}"
-        )
+        raise error(RuntimeError, f"take(): Expected a long tensor for index, but got {dtype_of(element).type_name}")
     size = x._value.type.size
     try:
         check_span(where, size, IndexError, 0)

@@ -96,7 +96,9 @@ def _of(generator: Generator | None) -> Generator:
 def _check_float(target: np.dtype[Any], kernel: str) -> None:
     if target.kind != "f":
         raise error(
-            NotImplementedError, f"\"{kernel}\" not implemented for '{dtype_of(target).type_name}'", "pass a float dtype"
+            NotImplementedError,
+            f"\"{kernel}\" not implemented for '{dtype_of(target).type_name}'",
+            "pass a float dtype",
         )
 
 
@@ -170,9 +172,7 @@ def _bounds(function: str, low: Any, high: Any) -> tuple[int, int]:
         wrong = high if hasattr(low, "__index__") else low
         raise TypeError(f"{function}(): argument 'high' (position 1) must be int, not {type_name(wrong)}") from None
     if first >= last:
-        raise error(
-            RuntimeError, f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}"
-        )
+        raise error(RuntimeError, f"random_ expects 'from' to be less than 'to', but got from={first} >= to={last}")
     return first, last
 
 
@@ -187,7 +187,7 @@ def randint(
     pin_memory: bool = False,
     **keyword: Any,
 ) -> Tensor:
-    """Return random whole numbers from `low` (0) up to `high`, without it: `randint(high, size)`, `randint(low, high, size)`.
+    """Return random whole numbers from `low` (0) up to `high`, without it: `randint(high, size)` or with `low` in front.
 
     Raises:
         RuntimeError: there is no number in between.
@@ -196,7 +196,7 @@ def randint(
     size = keyword.pop("size") if "size" in keyword else given.pop() if len(given) > 1 else None
     if size is None:
         raise TypeError('randint() missing 1 required positional arguments: "size"')
-    low, high = (given + [None, None])[:2]
+    low, high = [*given, None, None][:2]
     if "low" in keyword:
         low, high = keyword["low"], low if high is None else high
     if "high" in keyword:
@@ -280,7 +280,7 @@ def normal(
     deviations = std._array() if isinstance(std, Variable) else None
     if deviations is None:
         _check_std(std)
-        numbers = stream.normal(math.prod(shape), 0.0, float(std), target).reshape(shape)
+        numbers = stream.normal(math.prod(shape), 0.0, plain_number(std), target).reshape(shape)
     else:
         if (deviations < 0).any():
             raise error(RuntimeError, "normal expects all elements of std >= 0.0")
@@ -336,9 +336,7 @@ def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: An
     target = self._value.type.element.dtype
     _check_float(target, "check_uniform_bounds")
     if not low <= to:
-        raise error(
-            RuntimeError, f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}"
-        )
+        raise error(RuntimeError, f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}")
     return _fill(self, UNIFORM, _of(generator).uniform_between(self.numel(), low, to, target))
 
 
@@ -376,7 +374,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
 @method("random_")
 def random_(self: Tensor, *bounds: Any, generator: Any = None, **keyword: Any) -> Tensor:
-    """Fill the tensor with whole numbers: from 0 or `from` up to `to`, without it; else all that the dtype holds exactly."""
+    """Fill the tensor with whole numbers: from 0 or `from` up to `to`, without it, or as far as the dtype is exact."""
     target = self._value.type.element.dtype
     count, stream = self.numel(), _of(generator)
     given = [keyword[name] for name in ("from", "to") if name in keyword] or list(bounds)
@@ -415,8 +413,8 @@ def multinomial(
 ) -> Tensor:
     """Return indices drawn with the weights in the last dimension, a row of them for each row of weights.
 
-    Without replacement these are the largest of weights over exponential numbers; with it, uniform numbers are looked up
-    in the sums of the weights.
+    Without replacement these are the largest of weights over exponential numbers; with it, uniform numbers are looked
+    up in the sums of the weights.
 
     Raises:
         RuntimeError: weights are negative, not finite or all 0, or fewer than samples without replacement.
@@ -424,7 +422,9 @@ def multinomial(
     x = tensor_operand(input, "multinomial")
     weights, stream = x._array(), _of(generator)
     if weights.dtype.kind != "f":
-        raise error(RuntimeError, "multinomial only supports floating-point dtypes for input, got: " + x.dtype.type_name)
+        raise error(
+            RuntimeError, "multinomial only supports floating-point dtypes for input, got: " + x.dtype.type_name
+        )
     if weights.ndim not in (1, 2):
         raise error(RuntimeError, "prob_dist must be 1 or 2 dim")
     if num_samples <= 0:

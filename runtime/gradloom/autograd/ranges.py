@@ -1,6 +1,7 @@
 """Tensors made by a rule: ranges, identity matrices, the indices of triangles.
 
-The rounding of `linspace` and `logspace` is PyTorch's: the first half is counted from the start, the second from the end.
+The rounding of `linspace` and `logspace` is PyTorch's: the first half is counted from the start, the second from the
+end.
 """
 
 import math
@@ -71,7 +72,7 @@ def arange(
     pin_memory: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Return the numbers from `start` (0) up to `end`, without it, every `step` (1): `arange(end)`, `arange(start, end)`.
+    """Return the numbers from `start` (0) up to `end`, without it, every `step` (1): `arange(end)` or with `start` in front.
 
     The dtype is int64 if all bounds are whole numbers, else the default dtype.
 
@@ -98,8 +99,8 @@ def arange(
 def range_(*bounds: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **options: Any) -> Tensor:
     """Return the numbers from `start` up to and including `end`. PyTorch has deprecated it: use `arange`."""
     warnings.warn(
-        "gradloom.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
-        "Python's range builtin. Instead, use gradloom.arange, which produces values in [start, end).",
+        "gradloom.range is deprecated and will be removed in a future release because its behavior is inconsistent "
+        "with Python's range builtin. Instead, use gradloom.arange, which produces values in [start, end).",
         UserWarning,
         stacklevel=2,
     )
@@ -162,9 +163,7 @@ def logspace(
 
 
 @public("eye")
-def eye(
-    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a matrix of n rows (and m columns) with ones on the diagonal.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Elements written or added where tensors of integers or masks say: scatter, index_add, index_copy, put, masked_scatter.
+"""Elements written or added where tensors of integers or masks say: scatter, index_add, index_copy, put and others.
 
 Each function has its form in place, with an underscore. Where several values go to one element and do not add up, the
 last one counts. Start reading at `scatter`.
@@ -170,7 +170,9 @@ def _positions(where: Tensor, dim: int, shape: Shape) -> Array:
     return np.ravel_multi_index(np.broadcast_arrays(*places), shape)
 
 
-def _scatter(x: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Recorded:
+def _scatter(
+    x: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Recorded:
     src = value if src is None else src
     shape = x._value.type.shape
     at, where = _scatter_index(x, dim, index, src)
@@ -214,9 +216,7 @@ _both(
 )
 
 
-def _scatter_reduce(
-    x: Tensor, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
-) -> Recorded:
+def _scatter_reduce(x: Tensor, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Recorded:
     at, where = _scatter_index(x, dim, index, tensor_operand(src, "scatter_reduce", "src", 4))
     if reduce not in ("sum", "mean"):
         raise error(
@@ -239,8 +239,8 @@ def _scatter_reduce(
 _both(
     "scatter_reduce",
     _scatter_reduce,
-    "Return a copy with the sum or the mean of values, and of what was there, at the elements that integers name along a "
-    "dimension. Arguments: dim, index, src, reduce ('sum' or 'mean'), include_self.",
+    "Return a copy with the sum or the mean of values, and of what was there, at the elements that integers name along "
+    "a dimension. Arguments: dim, index, src, reduce ('sum' or 'mean'), include_self.",
 )
 
 
@@ -250,9 +250,7 @@ _both(
 def _vector(index: Any, function: str, kind: type[Exception] = RuntimeError) -> Tensor:
     where = index_operand(index, function, f"{function}(): Expected dtype int32/int64 for index but got: {{}}", 2)
     if where._value.type.rank > 1:
-        raise error(
-            IndexError, f"{function}(): Index should have dimension 1 or 0 (got {where._value.type.rank})"
-        )
+        raise error(IndexError, f"{function}(): Index should have dimension 1 or 0 (got {where._value.type.rank})")
     return where
 
 
@@ -272,7 +270,8 @@ def _index_add(x: Tensor, dim: int, index: Any, source: Any, *, alpha: Any = 1) 
     if rows._value.type.element is not x._value.type.element:
         raise error(
             RuntimeError,
-            f"index_add_(): self ({x.dtype.type_name}) and source ({rows.dtype.type_name}) must have the same scalar type",
+            f"index_add_(): self ({x.dtype.type_name}) and source ({rows.dtype.type_name}) must have the same scalar "
+            "type",
         )
     count = where._value.type.size
     if rows._value.type.rank and rows._value.type.shape[at] != count:
@@ -370,9 +369,7 @@ def _put(x: Tensor, index: Any, source: Any, accumulate: bool = False) -> Record
     values = tensor_operand(source, "put", "source", 3)
     element = where._value.type.element
     if element.kind != "i" or element.itemsize != 8:
-        raise error(
-            RuntimeError, f"put_(): Expected a long tensor for index, but got {dtype_of(element).type_name}"
-        )
+        raise error(RuntimeError, f"put_(): Expected a long tensor for index, but got {dtype_of(element).type_name}")
     if values._value.type.element is not x._value.type.element:
         raise error(
             RuntimeError,

@@ -96,8 +96,8 @@ def inferred(shape: Shape, size: int) -> Shape:
     if not known and not size:
         raise error(
             RuntimeError,
-            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can "
-            "be any value and is ambiguous",
+            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 "
+            "can be any value and is ambiguous",
         )
     if not known or size % known:
         raise _wrong_size(shape, size)
@@ -386,8 +386,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     if len(sources) != len(targets):
         raise error(
             RuntimeError,
-            f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the same number of dims "
-            f"as destination ({targets} dims)",
+            f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the same number of "
+            f"dims as destination ({targets} dims)",
         )
     moved, places = [[normalize_dim(dim, rank) for dim in each] for each in (sources, targets)]
     for name, listed, given in (("source", moved, sources), ("destination", places, targets)):
@@ -414,7 +414,8 @@ def expanded(x: Tensor, target: Shape) -> Tensor:
         raise error(
             RuntimeError,
             f"expand(gradloom.{x.dtype.type_name}Tensor{{{list(shape)}}}, size={list(target)}): the number of sizes "
-            f"provided ({len(target)}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})",
+            f"provided ({len(target)}) must be greater or equal to the number of dimensions in the tensor "
+            f"({len(shape)})",
         )
     result = list(target)
     for at in range(len(target) - 1, -1, -1):

@@ -12,7 +12,7 @@ from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.elementwise import is_number, tensor_operand
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import Array, EagerOp, extra_of
-from gradloom.autograd.picking import picked_flat, gathered
+from gradloom.autograd.picking import gathered, picked_flat
 from gradloom.autograd.recording import Variable
 from gradloom.autograd.reducing import structure
 from gradloom.autograd.tensor import Tensor, from_array, method, normalize_dim, operation, public
@@ -116,7 +116,11 @@ def _results(values: Tensor, inverse: Array | None, counts: Array | None) -> Any
 @method("unique")
 @public("unique")
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """Return the different elements, or the different parts along a dimension, in order.
 
@@ -195,9 +199,7 @@ def searchsorted(
         RuntimeError: the sequences and the elements do not agree in the other dimensions.
     """
     if side not in (None, "left", "right"):
-        raise error(
-            RuntimeError, f"gradloom.searchsorted(): side can only be 'left' or 'right' but got {side}"
-        )
+        raise error(RuntimeError, f"gradloom.searchsorted(): side can only be 'left' or 'right' but got {side}")
     where = "right" if right or side == "right" else "left"
     sequence = tensor_operand(sorted_sequence, "searchsorted", "sorted_sequence")._array()
     if sorter is not None:
@@ -210,8 +212,8 @@ def searchsorted(
             raise error(
                 RuntimeError,
                 "gradloom.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
-                f"boundaries tensor and input value tensor must match, but we got boundaries tensor {list(sequence.shape)} "
-                f"and input value tensor {list(values.shape)}",
+                f"boundaries tensor and input value tensor must match, but we got boundaries tensor "
+                f"{list(sequence.shape)} and input value tensor {list(values.shape)}",
             )
         rows = zip(sequence.reshape(-1, sequence.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)
         found = np.array([np.searchsorted(row, each, where) for row, each in rows]).reshape(values.shape)

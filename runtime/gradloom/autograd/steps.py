@@ -1,4 +1,4 @@
-"""The steps from a tensor to its views: what each reads, what a write through it leaves, and the array in shared memory.
+"""The steps from a tensor to its views: what each reads, what a write through it leaves, the array in shared memory.
 
 A step works on IR values (`read`, `write`) and on NumPy arrays (`array`). Equal steps are one object, because the
 signatures of operations are found by them: make steps by the functions in lower case here, which remember what they
@@ -29,8 +29,8 @@ _WHOLE = slice(None)
 def _refuse_shared_write() -> Exception:
     return error(
         RuntimeError,
-        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
-        "clone() the tensor before performing the operation.",
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "Please clone() the tensor before performing the operation.",
     )
 
 
