@@ -15,7 +15,7 @@ import numpy as np
 
 from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.errors import error, recorded_at
-from gradloom.autograd.graph import Node, data_node
+from gradloom.autograd.graph import Node, data_node, overwritten
 from gradloom.autograd.matching import LONGEST, Patterns, Writer
 from gradloom.exec.executable import Executable
 from gradloom.trace.capture import trace_flat
@@ -238,6 +238,22 @@ def check_saved(node: Node) -> None:
                 "write out of place (y = y + 1 instead of y += 1), or write into a .clone()",
                 recorded_at(node),
             )
+
+
+def read_overwritten(starts: Sequence[Node]) -> None:
+    """Let a graph have as operands what has been written into their memory through `.data` since: PyTorch saves memory,
+    not values. The results stay what they were."""
+    order = post_order(starts, lambda node: [edge for edge in node.edges or () if isinstance(edge, Node)])
+    for node in order:
+        if any(isinstance(x, Node) and x in overwritten for x in node.inputs):
+            compute([each for each in order if each.array is None and each.inputs])
+            node.inputs = tuple([_written(x) for x in node.inputs])
+
+
+def _written(x: Any) -> Any:
+    while isinstance(x, Node) and x in overwritten:
+        x = x.__dict__["overwritten_by"]
+    return x
 
 
 def saved_operands(node: Node, positions: Iterable[int]) -> list[tuple[int, Node]]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from gradloom.autograd.anomaly import anomaly, check_finite, warn_of_error
-from gradloom.autograd.engine import Backward, compute, is_barrier, post_order, sweep_known
+from gradloom.autograd.engine import Backward, compute, is_barrier, post_order, read_overwritten, sweep_known
 from gradloom.autograd.errors import error
-from gradloom.autograd.graph import EagerOp, Node
+from gradloom.autograd.graph import EagerOp, Node, overwritten
 from gradloom.autograd.hooks import call_after, call_before, call_hooks, node_hooks
 from gradloom.autograd.modes import state
 from gradloom.autograd.recording import assign, record, wrap
@@ -95,6 +95,8 @@ def run_backward(
                 )
         if retain_graph is None:
             retain_graph = create_graph
+        if overwritten:
+            read_overwritten([output.grad_fn for output in outputs if output.grad_fn is not None])
         sweep = Gradients(outputs, seeds, inputs, create_graph)
         if not create_graph and sweep.run_known(retain_graph):
             return sweep

@@ -87,6 +87,11 @@ class Node:
         return f"<{self.name()} object at {id(self):#x}>"
 
 
+# Nodes that somebody has recorded and whose memory has been written through `.data` since: there PyTorch's backward reads
+# what was written. Each has the node that took its place as `overwritten_by`.
+overwritten: "weakref.WeakSet[Node]" = weakref.WeakSet()
+
+
 def counter_of(node: Node) -> list[Any]:
     """Return the counter of the writes to the memory in which the value of `node` lies."""
     if node.counter is None:

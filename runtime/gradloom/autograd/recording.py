@@ -22,6 +22,7 @@ from gradloom.autograd.graph import (
     Node,
     counter_of,
     extra_of,
+    overwritten,
     data_node,
     own_files,
     user_place,
@@ -420,6 +421,9 @@ def _replace(x: Variable, node: Node, counted: bool, tracked: bool = True) -> No
             counter[1] = node.name()
     else:
         node.counter, node.version = old.counter, old.version
+        if sys.getrefcount(old) > _UNREAD:
+            old.__dict__["overwritten_by"] = node
+            overwritten.add(old)
     x._writes += 1
     if node.edges is not None and tracked:
         before = None if x._grad_fn is None else x._grad_fn.extra
