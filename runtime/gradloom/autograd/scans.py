@@ -1,14 +1,15 @@
-"""Running sums, products and extrema along a dimension: cumsum, cumprod, logcumsumexp, cummax, cummin."""
+"""Running sums, products and extrema along a dimension (cumsum, cumprod, logcumsumexp, cummax, cummin); differences."""
 
 from typing import Any
 
 import numpy as np
 
 from gradloom.autograd.elementwise import NOTHING, documented, not_implemented, tensor_operand, write_into
+from gradloom.autograd.errors import error
 from gradloom.autograd.graph import Array, EagerOp
 from gradloom.autograd.reducing import element_argument, one_dim, structure, working
 from gradloom.autograd.reductions import accumulator_of
-from gradloom.autograd.tensor import Tensor, from_array, method, operation, public
+from gradloom.autograd.tensor import FUNCTIONS, Tensor, from_array, method, operation, public
 from gradloom.trace.promote import convert
 from gradloom.trace.tracer import Tracer
 from gradloomc.ir.core import Value
@@ -109,3 +110,32 @@ _running_extremum(
     np.minimum.accumulate,
     "Return the running minima along a dimension, and their indices.",
 )
+
+
+@method("diff")
+@public("diff")
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
+    """Return the differences of neighbours along a dimension, `n` times; of bools, whether they differ.
+
+    Args:
+        prepend, append: what stands before and after the elements.
+
+    Raises:
+        RuntimeError: there are no dimensions, or n is negative.
+    """
+    rank = tensor_operand(input, "diff")._value.type.rank
+    if not rank:
+        raise error(RuntimeError, "diff expects input to be at least one-dimensional")
+    dim = one_dim("diff", dim, rank, 3)
+    if n < 0:
+        raise error(RuntimeError, f"order must be non-negative but got {n}")
+    parts = [each for each in (prepend, input, append) if each is not None]
+    if len(parts) > 1:
+        input = FUNCTIONS["cat"](parts, dim)
+    for _ in range(min(n, input.size(dim))):
+        count = max(input.size(dim) - 1, 0)
+        upper, lower = input.narrow(dim, min(1, input.size(dim)), count), input.narrow(dim, 0, count)
+        input = upper != lower if input._value.type.element.kind == "b" else upper - lower
+    return input
