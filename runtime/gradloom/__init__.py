@@ -64,7 +64,7 @@ _HOME = {
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-_PACKAGES = frozenset({"autograd", "linalg", "nn", "optim"})
+_PACKAGES = frozenset({"autograd", "linalg", "nn", "optim", "return_types"})
 
 
 def __getattr__(name: str) -> Any:

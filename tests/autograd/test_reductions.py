@@ -1,6 +1,7 @@
 """Reductions, extrema, norms, running sums, softmax: NumPy's values, gradients, PyTorch's conventions and errors."""
 
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -265,3 +266,17 @@ def test_second_derivatives():
     (h,) = gradloom.autograd.grad(g[0], x)
     p = special.softmax([0.5, -1.0, 2.0])
     np.testing.assert_allclose(h.numpy(), p[0] * (np.array([1.0, 0.0, 0.0]) - p), rtol=1e-12)
+
+
+def test_classes_of_results_have_names():
+    pair = gradloom.ones(2, 2).max(0)
+    assert isinstance(pair, gradloom.return_types.max) and "aminmax" in dir(gradloom.return_types)
+    restored = pickle.loads(pickle.dumps(pair))
+    assert type(restored) is type(pair) and restored.values.tolist() == [1.0, 1.0]
+
+
+def test_differences():
+    check(lambda x: gradloom.diff(x, 2, 1), [CUBE], lambda x: np.diff(x, 2, 1))
+    x = gradloom.tensor([1, 4])
+    assert gradloom.diff(x, prepend=gradloom.tensor([0])).tolist() == [1, 3]
+    assert gradloom.tensor([True, False]).diff().tolist() == [True]
