@@ -1,8 +1,8 @@
 """The eager face against torch's: the same programs under both, in one process, in turns.
 
-`python -m bench.eager` prints a table and stores JSON. A program takes the module, torch or gradloom, and returns the step
-that is timed; what it computes is compared first. Both libraries take turns in short blocks, so that other work on the
-machine meets both alike; the ratio is the median over the pairs of blocks.
+`python -m bench.eager` prints a table and stores JSON. A program takes the module, torch or gradloom, and returns the
+step that is timed; what it computes is compared first. Both libraries take turns in short blocks, so that other work on
+the machine meets both alike; the ratio is the median over the pairs of blocks.
 """
 
 from __future__ import annotations
@@ -236,13 +236,14 @@ def main() -> None:
     parser.add_argument("--processor", type=int, default=0, help="the processor to run on")
     parser.add_argument("--no-store", action="store_true", help="do not write results/eager-*.json")
     options = parser.parse_args()
-    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    variables: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     if any(os.environ.get(name) != value for name, value in variables.items()):
         os.environ.update(variables)  # the libraries read them when they are loaded
         os.execv(sys.executable, [sys.executable, "-m", "bench.eager", *sys.argv[1:]])
     os.sched_setaffinity(0, {options.processor})
-    import gradloom
     import torch  # pyright: ignore[reportMissingImports]
+
+    import gradloom
 
     torch.set_num_threads(1)
     chosen = [p for p in PROGRAMS if not options.programs or p.name in options.programs]

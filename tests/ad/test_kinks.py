@@ -104,7 +104,7 @@ def run_both(function: Op, arrays: Sequence[Any]) -> list[list[Array]]:
     types = [argument.type for argument in body_of(function).arguments]
     arrays = [np.asarray(x, t.element.dtype).reshape(t.shape) for x, t in zip(arrays, types, strict=True)]
     interpreted = interpret(function, arrays)
-    return [interpreted, Executable(function).run(arrays)]
+    return [interpreted, list(Executable(function).run(arrays))]
 
 
 @pytest.mark.parametrize("element", [f32, f64], ids=str)

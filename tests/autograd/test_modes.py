@@ -153,7 +153,7 @@ def test_inference_mode_switched_off_inside():
 def test_inference_tensors_cannot_be_saved_written_or_counted(made: Any):
     x = leaf(1.0, 2.0)
     with pytest.raises(RuntimeError, match=r"^Inference tensors cannot be saved for backward\. Please do not use"):
-        x * made
+        _ = x * made
     with pytest.raises(RuntimeError, match=r"^Inplace update to inference tensor outside InferenceMode is not allowed"):
         made.add_(1)
     with gl.no_grad(), pytest.raises(RuntimeError, match=r"^Inplace update to inference tensor"):

@@ -41,7 +41,7 @@ def run_at(level: str, function: Op, arrays: Sequence[Any]) -> list[Any]:
     """Run a copy of an nd function, interpreted at a level or natively."""
     function = copy_function(function)
     if level == "native":
-        return Executable(function).run(arrays)
+        return list(Executable(function).run(arrays))
     lowered = LEVELS[level](function)
     verify(lowered)
     return interpret(lowered, arrays)

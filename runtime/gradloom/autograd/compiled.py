@@ -1,7 +1,7 @@
 """Calling a function compiled from NumPy code on tensors: the call becomes part of the graph.
 
-The traced function is recorded as one operation for each of its results; in the backward it is inlined, so its derivative
-is fused with what comes before and after it.
+The traced function is recorded as one operation for each of its results; in the backward it is inlined, so its
+derivative is fused with what comes before and after it.
 """
 
 from typing import Any

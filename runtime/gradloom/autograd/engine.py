@@ -129,8 +129,8 @@ def forget_programs() -> None:
 class Program:
     """A set of nodes to be computed together, described so that the same program is recognised.
 
-    `key` describes everything but the numbers and the arrays. Slots number the values: arguments (arrays that are there)
-    count from -1 downwards, nodes to be computed from 0 upwards.
+    `key` describes everything but the numbers and the arrays. Slots number the values: arguments (arrays that are
+    there) count from -1 downwards, nodes to be computed from 0 upwards.
     """
 
     __slots__ = ("arguments", "key", "numbers", "order", "slots")
@@ -193,9 +193,10 @@ def run(structure: Structure, arrays: list[Any], place: Any, is_step: bool = Fal
 def _is_worth_compiling(structure: Structure, place: Any, is_step: bool) -> bool:
     """Tell whether a structure is likely to come often enough to pay for its compilation.
 
-    It is if it comes twice in a row from the same line. The second step of a loop may differ from the first (gradients are
-    there, parameters have been updated), so a line that asks for a second backward is taken for a loop as well, unless it
-    has asked for several different ones. What comes now and then is compiled once interpreting it has cost as much.
+    It is if it comes twice in a row from the same line. The second step of a loop may differ from the first (gradients
+    are there, parameters have been updated), so a line that asks for a second backward is taken for a loop as well,
+    unless it has asked for several different ones. What comes now and then is compiled once interpreting it has cost as
+    much.
     """
     last, different = _places.get(place, (None, 0))
     again = last is structure
@@ -231,9 +232,9 @@ def check_saved(node: Node) -> None:
             raise error(
                 RuntimeError,
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"[gradloom.{dtype_of(value.type.element).type_name}Tensor {list(value.type.shape)}]{origin} is at version "
-                f"{value.counter[0]}; expected version {value.version} instead. Hint: enable anomaly detection to find "
-                "the operation that failed to compute its gradient, with "
+                f"[gradloom.{dtype_of(value.type.element).type_name}Tensor {list(value.type.shape)}]{origin} is at "
+                f"version {value.counter[0]}; expected version {value.version} instead. Hint: enable anomaly detection "
+                "to find the operation that failed to compute its gradient, with "
                 "gradloom.autograd.set_detect_anomaly(True, check_nan=False).",
                 "write out of place (y = y + 1 instead of y += 1), or write into a .clone()",
                 recorded_at(node),
@@ -404,7 +405,7 @@ def emit(node: Node, operands: Sequence[Any]) -> Tracer:
 
 # --- gradients --------------------------------------------------------------------------------------------------------
 
-Seed = Array | None  # the gradient of a start; None stands for ones
+Seed = Any  # the gradient of a start; None stands for ones
 
 
 def is_barrier(node: Node) -> bool:
@@ -545,8 +546,8 @@ class Backward:
 
     # --- the program --------------------------------------------------------------------------------------------------
 
-    def run(self) -> tuple[list[Array], list[Array]]:
-        """Return the gradients of the leaf targets and of the node targets; give values to nodes that somebody holds."""
+    def run(self) -> tuple[Sequence[Array], Sequence[Array]]:
+        """Return the gradients of the leaf targets and of the node targets; give values to held nodes."""
         with _lock:
             structure, program = self.prepare()
             arrays = program.arrays(structure)
@@ -573,7 +574,8 @@ class Backward:
                     if isinstance(edge, Node) and x is not edge:
                         return  # written under no_grad
         nodes = [node for node, _ in self.starts]
-        writer = Writer(nodes, order, self._inside, self._live, program.arguments, self.leaf_targets, True, self._wanted)
+        leaves, wanted = self.leaf_targets, self._wanted
+        writer = Writer(nodes, order, self._inside, self._live, program.arguments, leaves, True, wanted)
         name = (self._wanted is None, *[(node.signature, seed is None) for node, seed in self.starts])
         _backward_patterns.remember(name, writer.write(), structure)
 
@@ -889,4 +891,5 @@ def _held(order: Sequence[Node], references: dict[int, int], starts: set[int]) -
 def _count_of_unheld() -> int:
     """Return the reference count of a node in a list that is being walked."""
     order = [data_node(np.zeros(()))]
-    return [sys.getrefcount(node) for node in order][0]
+    counts = [sys.getrefcount(node) for node in order]
+    return counts[0]

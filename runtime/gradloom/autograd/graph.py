@@ -87,8 +87,8 @@ class Node:
         return f"<{self.name()} object at {id(self):#x}>"
 
 
-# Nodes that somebody has recorded and whose memory has been written through `.data` since: there PyTorch's backward reads
-# what was written. Each has the node that took its place as `overwritten_by`.
+# Nodes that somebody has recorded and whose memory has been written through `.data` since: there PyTorch's backward
+# reads what was written. Each has the node that took its place as `overwritten_by`.
 overwritten: "weakref.WeakSet[Node]" = weakref.WeakSet()
 
 
@@ -240,8 +240,8 @@ class EagerOp:
 
     Args:
         name: of the backward function, as PyTorch's: `MulBackward0`.
-        rule: the meaning, in NumPy code on traced arrays: `(*operands, **attributes) -> traced array or IR value`. Python
-            numbers among the operands arrive as numbers, or as traced arrays of shape () marked weak.
+        rule: the meaning, in NumPy code on traced arrays: `(*operands, **attributes) -> traced array or IR value`.
+            Python numbers among the operands arrive as numbers, or as traced arrays of shape () marked weak.
         differentiable: False if no gradient flows whatever the operands are.
         costly: computed once and kept rather than recomputed in the backward (products).
         saves: what PyTorch keeps for the backward (which operands, and the result or not), where that differs from what

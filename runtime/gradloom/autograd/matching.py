@@ -1,9 +1,9 @@
 """Recognising a graph at a glance: Python code, generated for one structure, that checks whether a graph has it.
 
-Describing a graph node by node costs microseconds a node, and a training loop records the same graph in every step. Once
-a program has been compiled, a `Pattern` is made of the graph that it was made for: straight-line code that follows the
-same path through another graph, compares as it goes, and collects the arrays. A pattern that does not match says so, and
-the graph is described the long way. Knows nothing of programs.
+Describing a graph node by node costs microseconds a node, and a training loop records the same graph in every step.
+Once a program has been compiled, a `Pattern` is made of the graph that it was made for: straight-line code that follows
+the same path through another graph, compares as it goes, and collects the arrays. A pattern that does not match says
+so, and the graph is described the long way. Knows nothing of programs.
 """
 
 import sys
@@ -19,7 +19,7 @@ MOST_STARTS = 2048
 
 
 class Match(NamedTuple):
-    """What a pattern found: arrays and numbers, the nodes to be given values, the leaves, what gradients flow through."""
+    """What a pattern found: arrays, numbers, the nodes to be given values, the leaves, the nodes that take part."""
 
     arrays: tuple[Any, ...]
     numbers: tuple[Any, ...]

@@ -1,8 +1,9 @@
 """Tensors as far as recording needs them: what one holds, how views share memory, what an operation and a write leave.
 
-`Variable` is the lower half of a tensor. An operation makes a node and a tensor around it (`record`); values are computed
-when they are looked at. A write gives the tensor's memory a new node (`assign`), and its views, which keep their root and
-the steps that lead to them, read the new one; only memory that NumPy sees is really written. Knows no operation by name.
+`Variable` is the lower half of a tensor. An operation makes a node and a tensor around it (`record`); values are
+computed when they are looked at. A write gives the tensor's memory a new node (`assign`), and its views, which keep
+their root and the steps that lead to them, read the new one; only memory that NumPy sees is really written. Knows no
+operation by name.
 """
 
 import sys
@@ -21,9 +22,9 @@ from gradloom.autograd.graph import (
     EagerOp,
     Node,
     counter_of,
+    data_node,
     extra_of,
     overwritten,
-    data_node,
     own_files,
     user_place,
 )
@@ -114,7 +115,7 @@ class Variable:
         node = self._value if self._link is None else self._linked_node()
         if node.array is None:
             compute([node])
-        return node.array
+        return node.array  # type: ignore[return-value]
 
     def is_inference(self) -> bool:
         """Tell whether its memory was made in inference mode."""
@@ -145,7 +146,7 @@ class Variable:
         return memory[...]
 
     def _leave_readers(self, memory: Array) -> None:
-        """Go on with a node of its own before the memory can be written: who has recorded the old one keeps its values."""
+        """Go on with a node of its own: who has recorded the old one keeps its values when the memory is written."""
         node = self._value
         if memory is node.array and node.edges is None and sys.getrefcount(node) <= _UNREAD:
             return
@@ -170,7 +171,7 @@ def _seen_outside(array: Array) -> bool:
 
 
 def _count_of_unheld() -> tuple[int, int]:
-    """Return the reference counts that `_seen_outside` sees of an array that one node holds, and of such an array's base."""
+    """Return the reference counts that `_seen_outside` sees of an array that one node holds, and of its base."""
 
     def count(array: Array) -> tuple[int, int]:
         base = array.base
@@ -183,7 +184,7 @@ def _count_of_unheld() -> tuple[int, int]:
 _UNHELD, _UNHELD_BASE = _count_of_unheld()
 
 
-_new = object.__new__
+_new: Any = object.__new__
 
 
 def wrap(cls: type, node: Node) -> Any:
@@ -232,7 +233,7 @@ def record(op: EagerOp, operands: Sequence[Any], attributes: Attributes = ()) ->
     signature = op.signatures.get(key)
     if signature is None:
         signature = op.infer(key, key[1:], attributes)
-    node = _new(op.node_class)
+    node: Node = _new(op.node_class)
     node.signature = signature
     node.type = signature.type
     node.inputs = tuple(inputs)
@@ -280,8 +281,8 @@ def check_not_inference(node: Any) -> None:
         raise error(
             RuntimeError,
             "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
-            "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it "
-            "in autograd, or use `gradloom.no_grad()` instead of `gradloom.inference_mode()`.",
+            "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use "
+            "it in autograd, or use `gradloom.no_grad()` instead of `gradloom.inference_mode()`.",
         )
 
 
@@ -306,7 +307,8 @@ def view(x: Variable, op: EagerOp, step: Any, cls: type) -> Any:
 
     Args:
         op: an operation with the one attribute `step`, whose rule is `step.read`.
-        step: has `read(value)`, `write(value, part)`, both on IR values, and `array(array)`; equal steps are one object.
+        step: has `read(value)`, `write(value, part)`, both on IR values, and `array(array)`; equal steps are one
+        object.
         cls: the class of tensors.
     """
     node = x._node()
@@ -328,7 +330,7 @@ def alias(x: Variable, cls: type, counted: bool) -> Any:
     """Return a tensor with the memory of `x` and without its history."""
     node = x._node()
     counter_of(node)
-    tensor = cls.__new__(cls)
+    tensor = _new(cls)
     tensor._value, tensor._grad, tensor._grad_fn, tensor._requires_grad = node, None, None, False
     link = x._link
     tensor._link = Link(x._root, () if link is None else link.steps, False, counted)
@@ -348,8 +350,8 @@ def check_writable(x: Variable) -> None:
     if inference_used and not state.inference and x.is_inference():
         raise error(
             RuntimeError,
-            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
-            "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.",
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a "
+            "normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details.",
         )
     if not state.grad:
         return
@@ -364,10 +366,10 @@ def check_writable(x: Variable) -> None:
         raise error(
             RuntimeError,
             f"Output {made_by.extra['output']} of {made_by.name().removesuffix('Backward')} is a view and is being "
-            "modified inplace. This view was created inside a custom Function (or because an input was returned as-is) and "
-            "the autograd logic to handle view+inplace would override the custom backward associated with the custom "
-            "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output "
-            "of the custom Function.",
+            "modified inplace. This view was created inside a custom Function (or because an input was returned as-is) "
+            "and the autograd logic to handle view+inplace would override the custom backward associated with the "
+            "custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning "
+            "the output of the custom Function.",
         )
     link = x._link
     if link is not None and link.root is not None and link.tracked:
@@ -381,14 +383,14 @@ def check_writable(x: Variable) -> None:
 
 
 def assign(x: Variable, node: Node) -> None:
-    """Let the memory of `x` hold the value of `node`, a new node of the same type recorded with x as its first operand."""
+    """Let the memory of `x` hold the value of `node`: a new node of its type, recorded with x as first operand."""
     link = x._link
     if node.type is not x._value.type:
         _refuse_type(x, node)
+    node.replaces = True
     if link is not None and link.root is not None:
         _assign_view(x, link, link.root, node)
         return
-    node.replaces = True
     _replace(x, node, True)
 
 

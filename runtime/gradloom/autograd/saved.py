@@ -1,7 +1,8 @@
 """Which values the derivative of one recorded operation reads: found by looking at the derivative.
 
-PyTorch saves these values for the backward and refuses the backward if one has been written in place since. Here nothing
-is saved (values never change, a write makes a new one), but the programs that PyTorch refuses are refused alike.
+PyTorch saves these values for the backward and refuses the backward if one has been written in place since. Here
+nothing is saved (values never change, a write makes a new one), but the programs that PyTorch refuses are refused
+alike.
 """
 
 from collections.abc import Sequence

@@ -18,10 +18,10 @@ from gradloom.autograd.modes import state
 from gradloom.autograd.recording import Link, Variable, alias, assign, check_writable, record, view, wrap
 
 NON_LEAF_GRAD = (
-    "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated "
-    "during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use "
-    ".retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the leaf "
-    "Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more information."
+    "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+    "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, "
+    "use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the "
+    "leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more information."
 )
 
 FUNCTIONS: dict[str, Any] = {}  # the names of PyTorch's namespace that are functions of tensors
@@ -366,9 +366,9 @@ class Tensor(Variable):
         if self._grad_fn is not None:
             raise error(
                 RuntimeError,
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
-                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
-                "see https://github.com/pytorch/pytorch/pull/103001".replace("torch.nn", "gradloom.nn"),
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment.  If you were attempting to deepcopy a module, this may be because of a "
+                "gradloom.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001",
                 "copy a .detach() of it",
             )
         found = memo.get(id(self))
@@ -401,8 +401,8 @@ class Tensor(Variable):
                 return
             raise error(
                 RuntimeError,
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
-                "subgraph that doesn't require differentiation use var_no_grad = var.detach().",
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
+                "a subgraph that doesn't require differentiation use var_no_grad = var.detach().",
             )
         if value and self._value.type.element.kind != "f":
             raise error(
@@ -491,17 +491,18 @@ def _check_grad(x: Tensor, grad: Any) -> None:
     if grad._value.type.shape != x._value.type.shape:
         raise error(
             RuntimeError,
-            f"attempting to assign a gradient of size '{list(grad.shape)}' to a tensor of size '{list(x.shape)}'. Please "
-            "ensure that the gradient and the tensor are the same size",
+            f"attempting to assign a gradient of size '{list(grad.shape)}' to a tensor of size '{list(x.shape)}'. "
+            "Please ensure that the gradient and the tensor are the same size",
         )
     if grad._value.type is not x._value.type:
         have = x.dtype.type_name
         raise error(
             RuntimeError,
-            f"attempting to assign a gradient with dtype '{grad.dtype.c_name}' to a tensor with grad_dtype '{have}'. The "
-            "gradient must match the tensor's grad_dtype (defaults to the tensor's dtype). You can set the tensor's "
-            "grad_dtype attribute with a specific dtype, or None to allow any dtype. Set grad_dtype with caution. "
-            "Diverging the dtypes of a tensor and its gradient may break downstream systems that assume they match.",
+            f"attempting to assign a gradient with dtype '{grad.dtype.c_name}' to a tensor with grad_dtype '{have}'. "
+            "The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype). You can set the "
+            "tensor's grad_dtype attribute with a specific dtype, or None to allow any dtype. Set grad_dtype with "
+            "caution. Diverging the dtypes of a tensor and its gradient may break downstream systems that assume they "
+            "match.",
         )
 
 
