@@ -140,6 +140,8 @@ def value_for(x: Tensor, value: Any) -> Tensor:
             "gradloom.tensor(value) makes one",
         )
     number = plain_number(value)
+    if x._value.type.element.kind == "f" and number.__class__ is float:
+        return from_array(np.array(number, x._value.type.element.dtype))
     if number.__class__ is int and not -(2**63) <= number < 2**63:
         raise error(ValueError, "Overflow when unpacking long long")
     return from_array(filled((), number, x._value.type.element.dtype))

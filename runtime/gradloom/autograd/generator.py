@@ -1,8 +1,8 @@
 """The random generator, and how its numbers become uniform, normal and whole ones: bit for bit as in PyTorch on a CPU.
 
 PyTorch's generator is the Mersenne twister mt19937, seeded as by Matsumoto and Nishimura's `init_genrand`; NumPy has
-the same one. The transformations are those of ATen's DistributionsHelper.h and of its CPU kernels; logarithms, sines and
-cosines may differ in the last bit. Knows arrays only, no tensors.
+the same one. The transformations are those of ATen's DistributionsHelper.h and of its CPU kernels; logarithms, sines
+and cosines may differ in the last bit. Knows arrays only, no tensors.
 """
 
 import math
@@ -16,7 +16,7 @@ from gradloom.autograd.errors import error
 from gradloom.autograd.graph import Array
 
 DEFAULT_SEED = 67280421310721
-_DIGITS = {2: 24, 4: 24, 8: 53}  # of a uniform float of so many bytes; float16 is rounded from float32
+_LOWER_24, _LOWER_53 = np.uint64((1 << 24) - 1), np.uint64((1 << 53) - 1)
 _FROM_64_BITS = 1 << 28  # ranges of whole numbers from here on are drawn from 64 bits
 
 
@@ -97,13 +97,19 @@ class Generator:
         return (pairs[:, 0] << np.uint64(32)) | pairs[:, 1]
 
     def uniform(self, count: int, dtype: Any) -> Array:
-        """Return floats in [0, 1): the lower bits of a draw (two draws for float64) over their power of two."""
+        """Return floats in [0, 1): the lower bits of a draw (two draws for float64) over their power of two.
+
+        Those of float16 are rounded from float32.
+        """
         dtype = np.dtype(dtype)
-        digits = _DIGITS[dtype.itemsize]
-        bits = self.bits64(count) if dtype.itemsize == 8 else self.bits32(count)
-        result = ((bits & np.uint64((1 << digits) - 1)).astype(np.float64) * 2.0**-digits).astype(dtype)
-        if dtype.itemsize == 2:
-            result[result == 1] = 0  # rounded up to a number that does not belong to the range
+        if dtype.itemsize == 8:
+            return (self.bits64(count) & _LOWER_53).astype(np.float64) * 2.0**-53
+        result = (self.bits32(count) & _LOWER_24).astype(np.float32)
+        result *= np.float32(2.0**-24)
+        if dtype.itemsize == 4:
+            return result
+        result = result.astype(dtype)
+        result[result == 1] = 0  # rounded up to a number that does not belong to the range
         return result
 
     def uniform_between(self, count: int, low: float, high: float, dtype: Any) -> Array:
@@ -127,19 +133,14 @@ class Generator:
         dtype = np.dtype(dtype)
         if count >= 16 and blocks:
             return self._normal_blocks(count, mean, std, dtype)
-        result = np.empty(count)
-        for k in range(count):
-            value = self._next_normal
-            if value is None:
-                first, second = self.uniform(2, np.float64)
-                radius = math.sqrt(-2.0 * math.log1p(-second))
-                angle = 2.0 * math.pi * first
-                self._next_normal = radius * math.sin(angle)
-                value = radius * math.cos(angle)
-            else:
-                self._next_normal = None
-            result[k] = value
-        return (result * std + mean).astype(dtype)
+        result = [] if self._next_normal is None else [self._next_normal]
+        pairs = (max(count - len(result), 0) + 1) // 2
+        uniform = iter(self.uniform(2 * pairs, np.float64).tolist()) if pairs else iter(())
+        for first, second in zip(uniform, uniform, strict=True):
+            radius, angle = math.sqrt(-2.0 * math.log1p(-second)), 2.0 * math.pi * first
+            result += (radius * math.cos(angle), radius * math.sin(angle))
+        self._next_normal = result[count] if len(result) > count else None
+        return (np.array(result[:count], np.float64) * std + mean).astype(dtype)
 
     def _normal_blocks(self, count: int, mean: float, std: float, dtype: np.dtype[Any]) -> Array:
         computed = np.dtype(np.float32) if dtype.itemsize == 2 else dtype
@@ -159,9 +160,10 @@ class Generator:
     def permutation(self, count: int) -> Array:
         """Return the numbers below `count` in random order (Fisher and Yates)."""
         order = list(range(count))
-        steps = self.bits32(max(count - 1, 0)) % np.arange(count, 1, -1).astype(np.uint64)
-        for k, step in enumerate(steps.tolist()):
-            order[k], order[k + step] = order[k + step], order[k]
+        places = np.arange(max(count - 1, 0), dtype=np.uint64)
+        places += self.bits32(places.size) % (np.uint64(count) - places)
+        for k, place in enumerate(places.tolist()):
+            order[k], order[place] = order[place], order[k]
         return np.array(order, np.int64)
 
     def exponential(self, count: int, rate: float, dtype: Any) -> Array:

@@ -7,6 +7,7 @@ gradient can flow, on arrays. Start reading at `plan`.
 
 import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -131,15 +132,46 @@ def plan(shape: Shape, key: Any, for_writing: bool = False) -> Plan:
         IndexError: an index, a mask or the number of items does not fit.
         ValueError: the step of a slice is not positive.
     """
-    items = items_of(key)
+    if key.__class__ is tuple:
+        plain = _plain_key(key)
+        if plain is not None:
+            return _remembered(shape, plain, for_writing)
+    return _planned(shape, items_of(key), for_writing)
+
+
+def _plain_key(key: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return a key of integers, slices of integers, None and an ellipsis as what can be hashed; None for others."""
+    plain = []
+    for item in key:
+        cls = item.__class__
+        if cls is slice:
+            bounds = (item.start, item.stop, item.step)
+            for bound in bounds:
+                if bound is not None and bound.__class__ is not int:
+                    return None
+            plain.append(bounds)
+        elif cls is int or item is None or item is Ellipsis:
+            plain.append(item)
+        else:
+            return None
+    return tuple(plain)
+
+
+@lru_cache(4096)
+def _remembered(shape: Shape, plain: tuple[Any, ...], for_writing: bool) -> Plan:
+    items = [slice(*item) if item.__class__ is tuple else item for item in plain]
+    return _planned(shape, items, for_writing)
+
+
+def _planned(shape: Shape, items: Sequence[Any], for_writing: bool) -> Plan:
     used = sum([_dims_used(item) for item in items])
     rank = len(shape)
     if used > rank:
         if not rank and items[0].__class__ is int:
             raise error(
                 IndexError,
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert "
-                "a 0-dim tensor to a number",
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                "convert a 0-dim tensor to a number",
             )
         raise error(IndexError, f"too many indices for tensor of dimension {rank}")
     result = Plan(shape)
@@ -295,6 +327,9 @@ def getitem(self: Tensor, key: Any) -> Tensor:
         extent = shape[0]
         if -extent <= key < extent:
             return select_of(self, 0, key + extent if key < 0 else key)
+    elif isinstance(key, Variable) and shape and key._value.type.element.kind == "i" and key._value.type.rank:
+        check_span(key, shape[0], IndexError, 0)
+        return pick(self, ((0, key),))
     planned = plan(shape, key)
     result = moved(self, planned.moves)
     if planned.picks:

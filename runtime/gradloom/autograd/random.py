@@ -187,7 +187,7 @@ def randint(
     pin_memory: bool = False,
     **keyword: Any,
 ) -> Tensor:
-    """Return random whole numbers from `low` (0) up to `high`, without it: `randint(high, size)` or with `low` in front.
+    """Return random whole numbers from `low` (0) up to `high`, without it: `randint(high, size)`, or `low` in front.
 
     Raises:
         RuntimeError: there is no number in between.

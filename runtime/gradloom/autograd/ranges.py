@@ -72,7 +72,7 @@ def arange(
     pin_memory: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Return the numbers from `start` (0) up to `end`, without it, every `step` (1): `arange(end)` or with `start` in front.
+    """Return the numbers from `start` (0) up to `end`, without it, every `step` (1): `arange(end)`.
 
     The dtype is int64 if all bounds are whole numbers, else the default dtype.
 
