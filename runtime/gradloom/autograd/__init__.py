@@ -50,6 +50,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in _MODULES:
+        import_module("gradloom.autograd.hooks")  # adds names to the module `graph`
         globals()[name] = import_module(_MODULES[name])
     elif name in _HOME:
         home = _HOME[name]

@@ -317,15 +317,3 @@ def user_place() -> "tuple[CodeType, int] | None":
             return (code, frame.f_lasti)
         frame = frame.f_back
     return None
-
-
-_OF_HOOKS = ("GradientEdge", "get_gradient_edge", "saved_tensors_hooks")
-
-
-def __getattr__(name: str) -> Any:
-    """Find the names of `torch.autograd.graph` that need tensors."""
-    if name in _OF_HOOKS:
-        from importlib import import_module
-
-        return getattr(import_module("gradloom.autograd.hooks"), name)
-    raise AttributeError(f"module 'gradloom.autograd.graph' has no attribute {name!r}")

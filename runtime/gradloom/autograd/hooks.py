@@ -8,6 +8,7 @@ hooks in its node's `extra` ("hooks"), a leaf in its `__dict__` ("_hooks"); the 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gradloom.autograd import graph
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import AccumulateGrad, Node, accumulator_of, extra_of
 from gradloom.autograd.tensor import Tensor, method
@@ -138,6 +139,11 @@ class saved_tensors_hooks:
             "saved_tensors_hooks is not supported: a graph keeps operations and operands, and a backward computes "
             "from them what it needs, so there is no point at which a saved tensor could be packed"
         )
+
+
+# `torch.autograd.graph` has these names, and gradloom's module of that name stands below this one.
+for _public in (GradientEdge, get_gradient_edge, saved_tensors_hooks):
+    setattr(graph, _public.__name__, _public)
 
 
 # --- calling ----------------------------------------------------------------------------------------------------------
