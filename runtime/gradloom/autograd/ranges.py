@@ -122,9 +122,11 @@ def _spaced(start: Any, end: Any, steps: int, target: np.dtype[Any]) -> Array:
         first, last = np.trunc(first), np.trunc(last)
     step = (last - first) / computed.type(steps - 1)
     index = np.arange(steps)
-    up = first + step * index.astype(computed)
-    down = last - step * (steps - 1 - index).astype(computed)
-    return np.where(index < steps // 2, up, down)
+    # PyTorch multiplies and adds in one instruction, which rounds once.
+    wider = np.longdouble if computed.itemsize == 8 else np.float64
+    up = wider(first) + wider(step) * index
+    down = wider(last) - wider(step) * (steps - 1 - index)
+    return np.where(index < steps // 2, up, down).astype(computed)
 
 
 @public("linspace")
