@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gradloomc.codegen.program import Program, write_program
+from gradloomc.dialects import nd
+from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
@@ -38,9 +40,17 @@ def clean(function: Op) -> Op:
     return function
 
 
+def end_differentiation(function: Op) -> Op:
+    """Take out of an nd function, in place, what only says how it is differentiated; return it."""
+    for op in body_of(function).ops:
+        if op.kind is nd.stop_gradient:
+            op.result.replace_all_uses_with(op.operands[0])
+    return function
+
+
 def to_kernels(function: Op) -> Op:
     """Return a function of the nd level on the kernels level."""
-    return fuse_function(clean(function))
+    return fuse_function(clean(end_differentiation(function)))
 
 
 def lower(function: Op, vector_bits: int, attributes: str) -> Program:

@@ -29,6 +29,7 @@ from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Value
 from gradloomc.ir.types import TensorType, tensor
 from gradloomc.passes.dce import eliminate_dead_code
+from gradloomc.pipelines import end_differentiation
 
 Array = np.ndarray[Any, Any]
 
@@ -623,6 +624,10 @@ class Backward:
             if known:
                 key.append(program.argument(node, node))
             edges = node.edges if takes_part and not cut else None
+            if edges is None:  # other ways that gradients go are references, too
+                for edge in node.edges or ():
+                    if isinstance(edge, Node):
+                        references[id(edge)] = references.get(id(edge), 0) + 1
             inputs = self._inputs(node) if cut or node.freed else node.inputs
             for k, x in enumerate(inputs):
                 if x.__class__ in _NUMBER_TYPES:
@@ -747,6 +752,8 @@ class Backward:
         for i, argument in enumerate(block.arguments):
             argument.index = i
         finish_function(function, results)
+        if not self.recorded:
+            end_differentiation(function)
         eliminate_dead_code(function)
         structure.function, structure.captured = function, traced.captured
         structure.work = _work_of(function)

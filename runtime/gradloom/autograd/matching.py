@@ -109,6 +109,9 @@ class Writer:
         elif not self.inside and node.signature.op.costly:
             checks.append(f"{name}.edges {'is not' if node.edges is None else 'is'} None")
         self._fail(" or ".join(checks))
+        if not takes_part:  # other ways that gradients go are references, too
+            for edge in node.edges or ():
+                self.references[id(edge)] = self.references.get(id(edge), 0) + 1
         self.arity = max(self.arity, len(node.inputs))
         inputs = [f"x{k}" for k in range(len(node.inputs))]
         self.lines.append(f"{', '.join(inputs)}, = {name}.inputs" if inputs else f"if {name}.inputs: return None")
