@@ -446,7 +446,7 @@ def test_error(case: Any):
 
 
 def test_numbers_that_change_do_not_compile_again():
-    from gradloom.autograd.engine import counters
+    from gradloom.autograd.programs import counters
 
     x = tensor([1.0, 2.0])
     for rate in (0.1, 0.2, 0.3, 0.4):

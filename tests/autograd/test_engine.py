@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.autograd import engine
-from gradloom.autograd.engine import counters
+from gradloom.autograd import programs
 from gradloom.autograd.graph import Node
+from gradloom.autograd.programs import counters
 
 
 @pytest.fixture(autouse=True)
 def _fresh_counters() -> Iterator[None]:
-    engine.forget_programs()
+    programs.forget_programs()
     counters.reset()
     yield
     counters.reset()
@@ -67,7 +67,7 @@ def test_only_what_is_held_is_stored() -> None:
     """The results of the program are the loss, the values that a variable holds, and the gradients."""
 
     def results(hold: bool) -> int:
-        engine.forget_programs()
+        programs.forget_programs()
         x, y = leaf(np.ones((3, 2))), gl.tensor(np.ones((3, 2)))
         for _ in range(2):
             x.grad = None
@@ -77,7 +77,7 @@ def test_only_what_is_held_is_stored() -> None:
             del h
             loss.backward()
             del kept
-        (structure,) = engine._structures.values()
+        (structure,) = programs.structures.values()
         assert structure.executable is not None
         return len(structure.executable.result_types)
 
@@ -235,10 +235,10 @@ def test_patterns_know_which_gradients_are_wanted() -> None:
 
 
 def test_the_number_of_structures_kept_is_bounded() -> None:
-    before = len(engine._structures)
+    before = len(programs.structures)
     for n in range(1, 30):
         leaf(np.ones(n)).sum().backward()
-    assert len(engine._structures) <= min(before + 29, engine.MOST_STRUCTURES)
+    assert len(programs.structures) <= min(before + 29, programs.MOST_STRUCTURES)
 
 
 # --- writes and memory ------------------------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def test_memory_of_a_training_loop_stays_flat(look: bool) -> None:
             loss.item()
         if i % 2500 == 100 or i == 9_999:
             _ = running.item(), w.tolist()
-            marks.append((live_nodes(), len(engine._structures)))
+            marks.append((live_nodes(), len(programs.structures)))
     assert all(nodes <= marks[0][0] + 5 for nodes, _ in marks), marks
     assert marks[-1][1] <= marks[1][1] + 5, marks  # what is computed together varies at first
     np.testing.assert_allclose((x @ w).tolist(), np.ones(4), rtol=1e-6)

@@ -15,7 +15,7 @@ import pytest
 
 import gradloom
 from gradloom import optim
-from gradloom.autograd.engine import counters
+from gradloom.autograd.programs import counters
 
 from .make_optim_cases import CASES, CASES_FILE, SCHEDULES, STEPS, names, run_case, run_schedule, set_gradients
 

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gradloom.autograd.dtypes import dtype_of
-from gradloom.autograd.engine import SECOND_BACKWARD, SECOND_FIX
 from gradloom.autograd.errors import error, recorded_at
 from gradloom.autograd.graph import EagerOp, Node, user_place
 from gradloom.autograd.modes import no_grad, state
 from gradloom.autograd.recording import assign, check_not_inference, wrap
 from gradloom.autograd.tensor import Tensor, from_array, operation
+from gradloom.autograd.versions import SECOND_BACKWARD, SECOND_FIX
 from gradloomc.ir.types import TensorType
 
 _RESULT = EagerOp("CustomFunction", lambda x: x)

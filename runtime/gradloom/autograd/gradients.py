@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from gradloom.autograd.anomaly import anomaly, check_finite, warn_of_error
-from gradloom.autograd.engine import Backward, compute, is_barrier, post_order, read_overwritten, sweep_known
+from gradloom.autograd.engine import compute, read_overwritten
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp, Node, overwritten
 from gradloom.autograd.hooks import call_after, call_before, call_hooks, node_hooks
 from gradloom.autograd.modes import state
+from gradloom.autograd.programs import post_order
 from gradloom.autograd.recording import assign, record, wrap
 from gradloom.autograd.replay import recorded_gradients
 from gradloom.autograd.stepping import give_up, step
+from gradloom.autograd.sweep import Backward, is_barrier, sweep_known
 from gradloom.autograd.tensor import Tensor, from_array, method, operation
 
 _SAME = EagerOp("CloneBackward0", lambda x: x)

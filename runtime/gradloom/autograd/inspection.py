@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from gradloom.autograd.engine import Backward, emit, post_order
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import Node
+from gradloom.autograd.programs import emit, post_order
 from gradloom.autograd.recording import Variable
+from gradloom.autograd.sweep import Backward
 from gradloom.explain import LEVELS, function_text
 from gradloom.trace.capture import trace_flat
 from gradloom.trace.tracer import Tracer

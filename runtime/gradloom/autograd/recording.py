@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradloom.autograd.dtypes import dtype_of
-from gradloom.autograd.engine import check_saved, compute
+from gradloom.autograd.engine import compute
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import (
     PYTHON_NUMBERS,
@@ -29,6 +29,7 @@ from gradloom.autograd.graph import (
     user_place,
 )
 from gradloom.autograd.modes import inference_used, state
+from gradloom.autograd.versions import check_saved
 from gradloomc.ir.types import TensorType
 
 # Longer chains of values that nobody has looked at are computed, so that a loop that only adds up stays small.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.autograd.engine import Backward, Passive
 from gradloom.autograd.graph import Attributes, EagerOp, Node, data_node
+from gradloom.autograd.sweep import Backward, Passive
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.autograd.engine import Backward
 from gradloom.autograd.graph import Node, data_node
 from gradloom.autograd.recording import wrap
 from gradloom.autograd.replay import recorded_gradients
+from gradloom.autograd.sweep import Backward
 from gradloom.autograd.tensor import Tensor, from_array
 
 
