@@ -46,7 +46,9 @@ def test_tensor_infers_the_dtype(data: Any, dtype: str, values: Any):
 def test_tensor_of_tensors():
     assert gradloom.tensor([gradloom.tensor(1), gradloom.tensor(2.0)]).tolist() == [1.0, 2.0]
     two = gradloom.ones(2)
-    raises(ValueError, "only one element tensors can be converted to Python scalars", lambda: gradloom.tensor([two, two]))
+    raises(
+        ValueError, "only one element tensors can be converted to Python scalars", lambda: gradloom.tensor([two, two])
+    )
     with pytest.warns(UserWarning, match="To copy construct from a tensor, it is recommended to use"):
         copied = gradloom.tensor(two)
     copied += 1
@@ -69,7 +71,12 @@ def test_tensor_of_tensors():
         ([1.0], {"dtype": "float32"}, TypeError, "tensor(): argument 'dtype' must be gradloom.dtype, not str"),
         (np.array(["a"]), {}, TypeError, "can't convert np.ndarray of type numpy.str_."),
         (np.arange(3)[::-1], {}, ValueError, "At least one stride in the given numpy array is negative"),
-        (1, {"requires_grad": True}, RuntimeError, "Only Tensors of floating point and complex dtype can require gradients"),
+        (
+            1,
+            {"requires_grad": True},
+            RuntimeError,
+            "Only Tensors of floating point and complex dtype can require gradients",
+        ),
     ],
 )
 def test_tensor_refuses(data: Any, options: dict[str, Any], kind: type[Exception], text: str):
@@ -116,7 +123,9 @@ def test_filled():
     assert gradloom.full((2,), -1, dtype=gradloom.uint8).tolist() == [255, 255]
     assert gradloom.full((1,), gradloom.tensor(3)).tolist() == [3]
     raises(RuntimeError, "uint8_t without overflow", lambda: gradloom.full((2,), 300, dtype=gradloom.uint8))
-    raises(TypeError, "full(): argument 'size' (position 1) must be tuple of ints, not int", lambda: gradloom.full(2, 1))
+    raises(
+        TypeError, "full(): argument 'size' (position 1) must be tuple of ints, not int", lambda: gradloom.full(2, 1)
+    )
     x = gradloom.ones(2, 3, dtype=gradloom.float64)
     assert x.new_zeros(2).dtype is gradloom.float64
     assert x.new_tensor([1, 2]).tolist() == [1.0, 2.0]
@@ -125,7 +134,9 @@ def test_filled():
     assert gradloom.full_like(gradloom.ones(2, dtype=gradloom.int64), 2.5).tolist() == [2, 2]
     assert gradloom.empty(size=(2, 0)).shape == (2, 0)
     raises(RuntimeError, "zeros: Dimension size must be non-negative.", lambda: gradloom.zeros(2, -1))
-    raises(TypeError, "zeros(): argument 'size' (position 1) must be tuple of ints, not float", lambda: gradloom.zeros(2.5))
+    raises(
+        TypeError, "zeros(): argument 'size' (position 1) must be tuple of ints, not float", lambda: gradloom.zeros(2.5)
+    )
     raises(TypeError, 'zeros() missing 1 required positional arguments: "size"', lambda: gradloom.zeros())
 
 

@@ -142,10 +142,14 @@ def test_shapes_and_dtypes():
 @pytest.mark.parametrize(
     "function, kind, text",
     [
-        (lambda: gradloom.rand(2, dtype=gradloom.int64), NotImplementedError, "\"check_uniform_bounds\" not implemented"),
-        (lambda: gradloom.randn(2, dtype=gradloom.int64), NotImplementedError, "\"normal_kernel_cpu\" not implemented"),
+        (lambda: gradloom.rand(2, dtype=gradloom.int64), NotImplementedError, '"check_uniform_bounds" not implemented'),
+        (lambda: gradloom.randn(2, dtype=gradloom.int64), NotImplementedError, '"normal_kernel_cpu" not implemented'),
         (lambda: gradloom.randint(5, 5, (2,)), RuntimeError, "random_ expects 'from' to be less than 'to'"),
-        (lambda: gradloom.randint(2.5, (2,)), TypeError, "randint(): argument 'high' (position 1) must be int, not float"),
+        (
+            lambda: gradloom.randint(2.5, (2,)),
+            TypeError,
+            "randint(): argument 'high' (position 1) must be int, not float",
+        ),
         (lambda: gradloom.normal(0.0, -1.0, (2,)), RuntimeError, "normal expects std >= 0.0, but found std -1"),
         (lambda: gradloom.empty(2).uniform_(3, 1), RuntimeError, "uniform_ expects to return a [from, to) range"),
         (lambda: gradloom.empty(2).bernoulli_(2), RuntimeError, "bernoulli_ expects p to be in [0, 1], but got p=2"),
@@ -177,4 +181,4 @@ def test_overwriting_a_tensor_of_a_graph():
         assert y.grad_fn.name() == name
         leaf.grad = None
         y.sum().backward()
-        assert leaf.grad.tolist() == [0.0, 0.0, 0.0]
+        assert leaf.grad is not None and leaf.grad.tolist() == [0.0, 0.0, 0.0]
