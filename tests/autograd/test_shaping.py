@@ -167,8 +167,8 @@ def test_outputs_of_one_function_are_numbered():
         (
             lambda x: x.expand(4, 3),
             RuntimeError,
-            "The expanded size of the tensor (4) must match the existing size (2) at non-singleton dimension 0.  Target "
-            "sizes: [4, 3].  Tensor sizes: [2, 3]",
+            "The expanded size of the tensor (4) must match the existing size (2) at non-singleton dimension 0.  "
+            "Target sizes: [4, 3].  Tensor sizes: [2, 3]",
         ),
         (
             lambda x: x.expand(-1, 2, 3),
@@ -196,8 +196,8 @@ def test_outputs_of_one_function_are_numbered():
         (
             lambda x: gradloom.cat([x, x[:, :2]]),
             RuntimeError,
-            "Sizes of tensors must match except in dimension 0. Expected size 3 but got size 2 for tensor number 1 in the "
-            "list.",
+            "Sizes of tensors must match except in dimension 0. Expected size 3 but got size 2 for tensor number 1 in "
+            "the list.",
         ),
         (lambda x: gradloom.cat([x, 1]), TypeError, "expected Tensor as element 1 in argument 0, but got int"),
         (
