@@ -275,6 +275,7 @@ class Derived:
         self.key = (name, *options, self.selected, self.single)
         self._short_cuts: dict[Any, _ShortCut | None] = {}
         self._short_cut: _ShortCut | None = None  # the one used last
+        self._latest: Program | None = None  # the program used last, if it takes the positional arguments as they are
         self._generation = self.user.generation
 
     @property
@@ -296,6 +297,16 @@ class Derived:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the transformed function; positional plain arrays take the shortest way."""
+        program = self._latest
+        if program is not None and not kwargs and insertion.block is None:
+            # A native entry checks the arrays itself, so no key is needed to find out whether the program fits.
+            entry, user = program.executable.entry, self.user
+            if entry is not None and user.current() and self._generation is user.generation:
+                results = entry(*args)
+                if results is not None:
+                    user.last = program
+                    user.hits += 1
+                    return program.finish(results)
         if self._short_cut is not None and insertion.block is None:
             pick, programs = self._short_cut
             try:
@@ -307,6 +318,7 @@ class Derived:
             if user.current() and self._generation is user.generation and not program.stale:
                 user.last = program
                 user.hits += 1
+                self._note_latest(program)
                 return program(leaves)
         return self._call(args, kwargs)
 
@@ -333,6 +345,7 @@ class Derived:
         if self.bound_kwargs or self._generation is not self.user.generation:
             self._generation = self.user.generation
             self._short_cuts, self._short_cut = {}, None
+        self._latest = None
         if self.bound_kwargs:
             return
         kinds = tuple([_KEY_TEXT.get(type(leaf), "") for leaf in call.leaves])
@@ -348,6 +361,11 @@ class Derived:
             except (KeyError, AttributeError, TypeError, ValueError):
                 return  # keyword arguments that took positions: the order of the leaves differs
             found[1][key] = program
+            self._note_latest(program)
+
+    def _note_latest(self, program: "Program") -> None:
+        plain = program.takes_leaves_as_they_are and not self.bound_args
+        self._latest = program if plain and program.positional else None
 
     def check(self, call: Call) -> None:
         """Raise if the arguments of `call` cannot be differentiated as asked for."""

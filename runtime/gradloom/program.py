@@ -253,6 +253,11 @@ def _identifier(label: str) -> str:
     return "_".join(word.split()) or "arg"
 
 
+def positional_structure(count: int) -> Structure:
+    """Return the structure of the arguments of a call with so many arrays, by position."""
+    return flatten(((0.0,) * count, {}))[1]
+
+
 class Program:
     """A function on IR, with what it takes and how its results are built up.
 
@@ -263,13 +268,15 @@ class Program:
     __slots__ = (
         "_captured",
         "_conversions",
-        "_finish",
         "_picks",
         "_shapes",
         "executable",
+        "finish",
         "function",
+        "positional",
         "primal",
         "result",
+        "takes_leaves_as_they_are",
     )
 
     def __init__(self, primal: Primal, function: Op, result: Result):
@@ -289,6 +296,7 @@ class Program:
         from gradloom.exec.executable import Executable
 
         leaves, position = self.primal.leaves, self.primal.position
+        self.finish = self.result.builder(self.types)
         self._picks = None if len(position) == len(leaves) else list(position)
         self._conversions = [
             (position[i], leaf.type.element.dtype)
@@ -297,7 +305,9 @@ class Program:
         ]
         self._captured = self.primal.captured
         self._shapes = [(array, array.shape) for array in self._captured]
-        self._finish = self.result.builder(self.types)
+        self.takes_leaves_as_they_are = self._picks is None and not (self._conversions or self._captured)
+        # The call's structure is that of (args, kwargs): a leaf for each argument, and no keyword.
+        self.positional = self.primal.structure == positional_structure(len(leaves))
         # The executable cleans its function in place, and more may be derived from the primal's.
         self.executable = Executable(copy_function(self.function))
         return self
@@ -313,19 +323,21 @@ class Program:
 
     def __call__(self, leaves: Sequence[Any], seeds: Sequence[Any] = ()) -> Any:
         """Run on the leaves of a call."""
+        if self.takes_leaves_as_they_are and not seeds:
+            return self.finish(self.executable.run(leaves))
         arrays = self.gather(leaves)
         if seeds:
             arrays += seeds
-        return self._finish(self.executable.run(arrays))
+        return self.finish(self.executable.run(arrays))
 
     def run(self, arrays: Sequence[Any]) -> Any:
         """Run on all arrays that the function takes."""
-        return self._finish(self.executable.run(arrays))
+        return self.finish(self.executable.run(arrays))
 
     @property
     def stale(self) -> bool:
         """A captured array has another shape than when the function was traced."""
-        return any(array.shape != shape for array, shape in self._shapes)
+        return bool(self._shapes) and any(array.shape != shape for array, shape in self._shapes)
 
     # --- inside a trace ---------------------------------------------------------------------------
 
