@@ -407,6 +407,7 @@ def test_in_place_forms():
             "Expected index [1, 3] to be no larger than self [2, 3] apart from dimension 1 and to be no larger "
             "size than src [1, 2]",
         ),
+        (lambda x: x.index_select(0, T([3])), IndexError, "index out of range in self"),
         (lambda x: x.index_select(1, T([3])), RuntimeError, "INDICES element is out of DATA bounds, id=3 axis_dim=3"),
         (lambda x: x.index_select(1, T([[1]])), IndexError, "index_select(): Index is supposed to be a vector"),
         (

@@ -13,7 +13,7 @@ from gradloom.autograd.elementwise import tensor_operand
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import Array, EagerOp
 from gradloom.autograd.indexing import check_span
-from gradloom.autograd.shaping import broadcast_shapes, expanded, view
+from gradloom.autograd.shaping import common_shape, expanded, view
 from gradloom.autograd.tensor import Tensor, from_array, method, normalize_dim, operation, public
 from gradloom.trace.indexing import Advanced
 from gradloom.trace.promote import convert, stretch
@@ -151,7 +151,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     extents = [shape[at] for shape in shapes]
     for shape in shapes:
         shape[at] = 1
-    common = list(broadcast_shapes(*shapes))
+    common = list(common_shape(*shapes))
     wide = []
     for each, extent in zip((x, where), extents, strict=True):
         common[at] = extent
@@ -165,8 +165,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return the parts at the indices of a dimension that a vector lists.
 
     Raises:
-        IndexError: the index is no vector.
-        RuntimeError: one is out of bounds.
+        IndexError, RuntimeError: the index is no vector, or one is out of bounds.
     """
     x = tensor_operand(input, "index_select")
     shape = x._value.type.shape
@@ -174,16 +173,19 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     where = index_operand(index, "index_select", "index_select(): Expected dtype int32 or int64 for index")
     if where._value.type.rank > 1:
         raise error(IndexError, "index_select(): Index is supposed to be a vector")
-    _check_rows(where, shape[at] if shape else 1)
+    _check_rows(where, shape[at] if shape else 1, at)
     if not shape:
         return view(operation(INDEX_SELECT, (view(x, (1,)), where), (("dim", 0),)), ())
     return operation(INDEX_SELECT, (x, where), (("dim", at),))
 
 
-def _check_rows(index: Tensor, extent: int) -> None:
+def _check_rows(index: Tensor, extent: int, dim: int) -> None:
+    """Raise PyTorch's error, which along dimension 1 is that of another kernel, if an index is out of bounds."""
     try:
         check_span(index, extent, RuntimeError, 0, lowest=0)
     except RuntimeError:
+        if dim != 1:
+            raise error(IndexError, "index out of range in self") from None
         array = index._array()
         wrong = int(array[(array < 0) | (array >= extent)].flat[0])
         raise error(RuntimeError, f"INDICES element is out of DATA bounds, id={wrong} axis_dim={extent}") from None
@@ -228,7 +230,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """
     x = tensor_operand(input, "masked_select")
     array = mask_operand(mask, "masked_select", "masked_select: expected BoolTensor for mask")
-    shape = tuple(broadcast_shapes(x.shape, array.shape))
+    shape = common_shape(array.shape, x._value.type.shape)
     positions = np.flatnonzero(np.broadcast_to(array, shape))
     return operation(MASKED_SELECT, (x, from_array(positions)), (("shape", shape),))
 

@@ -16,7 +16,7 @@ from gradloom.autograd.errors import error
 from gradloom.autograd.generator import Generator, default_generator
 from gradloom.autograd.graph import Array, EagerOp
 from gradloom.autograd.recording import Variable
-from gradloom.autograd.shaping import broadcast_shapes
+from gradloom.autograd.shaping import common_shape
 from gradloom.autograd.tensor import Tensor, from_array, in_place, method, operation, public
 
 public("Generator")(Generator)
@@ -276,7 +276,7 @@ def normal(
         return finished(numbers.reshape(shape), requires_grad)
     target = tensors[0]._value.type.element.dtype
     _check_float(target, "normal_kernel_cpu")
-    shape = tuple(broadcast_shapes(*[x._value.type.shape for x in tensors]))
+    shape = common_shape(tensors[0]._value.type.shape, tensors[-1]._value.type.shape)
     deviations = std._array() if isinstance(std, Variable) else None
     if deviations is None:
         _check_std(std)

@@ -17,6 +17,7 @@ from gradloom.autograd.indexing import check_span
 from gradloom.autograd.moving import scattered
 from gradloom.autograd.picking import check_index_shape, index_operand, linear_positions, mask_operand
 from gradloom.autograd.recording import Variable, check_writable
+from gradloom.autograd.shaping import common_shape
 from gradloom.autograd.steps import select_step, slice_step
 from gradloom.autograd.tensor import Tensor, from_array, in_place, method, normalize_dim, operation, public
 from gradloom.trace.promote import convert, stretch
@@ -409,6 +410,8 @@ def _masked_scatter(x: Tensor, mask: Any, source: Any) -> Recorded:
             f"{values.dtype.type_name}",
         )
     shape = x._value.type.shape
+    if common_shape(where.shape, shape) != shape:
+        raise error(RuntimeError, "masked_scatter_: the mask has more elements than the tensor that is written")
     positions = np.flatnonzero(np.broadcast_to(where, shape))
     if positions.size > values._value.type.size:
         raise error(RuntimeError, "Number of elements of source < number of ones in mask")

@@ -9,8 +9,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gradloom.autograd.conversion import CLONE
 from gradloom.autograd.dtypes import Size, dtype
 from gradloom.autograd.elementwise import NOTHING, tensor_operand, type_name
@@ -460,6 +458,27 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
     return expanded(tensor_operand(input, "broadcast_to"), whole_numbers("broadcast_to", "size", (size,)))
 
 
+def common_shape(first: Sequence[int], second: Sequence[int]) -> Shape:
+    """Return the shape that the shapes of two tensors broadcast to.
+
+    Raises:
+        RuntimeError: they do not fit.
+    """
+    rank = max(len(first), len(second))
+    result = []
+    for back in range(rank, 0, -1):
+        m, n = [shape[-back] if back <= len(shape) else 1 for shape in (first, second)]
+        if m != n and 1 not in (m, n):
+            raise error(
+                RuntimeError,
+                f"The size of tensor a ({m}) must match the size of tensor b ({n}) at non-singleton dimension "
+                f"{rank - back}",
+                f"the shapes are {tuple(first)} and {tuple(second)}",
+            )
+        result.append(n if m == 1 else m)
+    return tuple(result)
+
+
 @public("broadcast_shapes")
 def broadcast_shapes(*shapes: Any) -> Size:
     """Return the shape that shapes broadcast to.
@@ -467,14 +486,24 @@ def broadcast_shapes(*shapes: Any) -> Size:
     Raises:
         RuntimeError: they do not fit.
     """
-    try:
-        return Size(np.broadcast_shapes(*[tuple(s) if isinstance(s, (tuple, list)) else (s,) for s in shapes]))
-    except ValueError:
-        raise error(RuntimeError, "Shape mismatch: objects cannot be broadcast to a single shape") from None
+    result: Shape = ()
+    for number, given in enumerate(shapes):
+        shape = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+        for back in range(1, min(len(shape), len(result)) + 1):
+            if shape[-back] != result[-back] and 1 not in (shape[-back], result[-back]):
+                raise error(
+                    RuntimeError,
+                    f"Attempting to broadcast a dimension of length {shape[-back]} at {-back}! Mismatching argument at "
+                    f"index {number} had {shape}; but expected shape should be broadcastable to {list(result)}",
+                )
+        result = common_shape(result, shape)
+    return Size(result)
 
 
 @public("broadcast_tensors")
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors expanded to their common shape."""
-    shape = tuple(broadcast_shapes(*[x.shape for x in tensors]))
+    shape: Shape = ()
+    for x in tensors:
+        shape = common_shape(shape, x._value.type.shape)
     return tuple([x if x._value.type.shape == shape else expanded(x, shape) for x in tensors])

@@ -17,7 +17,7 @@ from gradloom.autograd.recording import Variable
 from gradloom.autograd.reducing import structure
 from gradloom.autograd.tensor import Tensor, from_array, method, normalize_dim, operation, public
 
-SORT = EagerOp("SortBackward0", gathered, lists=(0,))
+SORT, SORT_STABLY = [EagerOp(f"SortBackward{k}", gathered, lists=(0,)) for k in (0, 1)]
 TOPK = EagerOp("TopkBackward0", gathered, lists=(0,))
 UNIQUE = EagerOp("Unique2Backward0", picked_flat, lists=(0,))
 UNIQUE_DIM = EagerOp("UniqueDimBackward0", gathered, lists=(0,))
@@ -41,12 +41,16 @@ def _order(array: Array, dim: int, descending: bool) -> Array:
 
 @method("sort")
 @public("sort")
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
-    """Return the elements sorted along a dimension, and the indices at which they were."""
+def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None) -> Any:
+    """Return the elements sorted along a dimension, and the indices at which they were.
+
+    Equal elements always keep their order, whatever `stable` is.
+    """
     x = tensor_operand(input, "sort")
     at = normalize_dim(dim, x._value.type.rank)
     indices = from_array(_order(x._array(), at, descending))
-    return _sort(operation(SORT, (x, indices), (("dim", at),)), indices)
+    op = SORT if stable is None else SORT_STABLY
+    return _sort(operation(op, (x, indices), (("dim", at),)), indices)
 
 
 @method("argsort")
