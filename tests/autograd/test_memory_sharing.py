@@ -18,11 +18,13 @@ Array = np.ndarray[Any, Any]
 # --- random programs --------------------------------------------------------------------------------------------------
 
 
-def views(draw: random.Random, rank: int) -> tuple[Callable[[Any], Any], Callable[[Array], Array]] | None:
-    """Return a random view as a function of a tensor and as one of an array."""
-    kind = draw.choice(
-        ["select", "slice", "step", "transpose", "permute", "new", "diagonal", "unbind", "split", "narrow"]
-    )
+def views(
+    draw: random.Random, rank: int, several: bool
+) -> tuple[Callable[[Any], Any], Callable[[Array], Array]] | None:
+    """Return a random view as a function of a tensor and as one of an array; one of several only if that is asked "
+    "for."""
+    kinds = ["select", "slice", "step", "transpose", "permute", "new", "diagonal", "narrow"]
+    kind = draw.choice([*kinds, "unbind", "split"] if several else kinds)
     if kind == "new":
         at = draw.randrange(rank + 1)
         return lambda x: x.unsqueeze(at), lambda a: np.expand_dims(a, at)
@@ -116,7 +118,7 @@ def test_views_show_what_numpys_show(start: str, seed: int):
             x, a = draw.choice(pairs)
             action = draw.choice(["view", "view", "write", "write", "copy", "look", "numpy", "outside", "recorded"])
             if action == "view":
-                made = views(draw, a.ndim)
+                made = views(draw, a.ndim, several=start != "result")  # recorded writes into such are refused
                 if made is not None:
                     pairs.append((made[0](x), made[1](a)))
             elif action == "write" and a.size:

@@ -10,8 +10,7 @@ from typing import Any
 from gradloom.autograd.elementwise import tensor_operand, type_name
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import EagerOp, counter_of, data_node, extra_of
-from gradloom.autograd.modes import state
-from gradloom.autograd.recording import Link, Variable, wrap
+from gradloom.autograd.recording import Variable, link_of_part, wrap
 from gradloom.autograd.shaping import view_operation
 from gradloom.autograd.steps import diagonal_step, select_step, slice_step, unfold_step
 from gradloom.autograd.tensor import Tensor, method, normalize_dim, public, view_of
@@ -40,11 +39,7 @@ def part_of(x: Tensor, op: EagerOp, step: Any) -> Tensor:
     if getattr(node, "inference", False):
         result.__dict__["inference"] = node.__dict__["inference"]
     tensor = wrap(Tensor, result)
-    link = x._link
-    if link is None or link.root is None:
-        tensor._link = Link(x._root, ((op, step),), state.grad, link is None or link.counted)
-    else:
-        tensor._link = Link(link.root, (*link.steps, (op, step)), state.grad and link.tracked, link.counted)
+    tensor._link = link_of_part(x, op, step)
     return tensor
 
 
@@ -63,6 +58,8 @@ def _numbered(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
     for number, part in enumerate(parts):
         if number and part._grad_fn is not None:
             extra_of(part._grad_fn)["output"] = number
+        if part._link is not None and not part._link.made:
+            part._link.made = "several"
     return tuple(parts)
 
 

@@ -5,7 +5,6 @@ key, interpreted or compiled. Whether it is worth compiling is decided here. Kno
 """
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,8 +23,9 @@ from gradloomc.ir.types import TensorType, tensor
 
 # A structure is compiled when it is met for the first time only if interpreting it takes longer than LLVM needs.
 COMPILE_AT_ONCE_FROM = 20_000_000  # elements computed
-# The same for one that comes now and then.
-COMPILE_AFTER_SECONDS = 0.02
+# One that comes now and then is compiled when it comes for this time. (A count and not seconds: results differ in the
+# last bit between interpreter and native code, and shall not depend on the clock.)
+OFTEN = 8
 FEW_STRUCTURES = 4  # of backwards that start at the same line, so that each is compiled at once
 # Compiling longer programs than this takes seconds; they are interpreted.
 LARGEST_COMPILED = 6_000  # ops
@@ -56,7 +56,7 @@ class Structure:
         function, captured: the program and the arrays it needs besides its arguments.
     """
 
-    __slots__ = ("captured", "executable", "function", "numbers", "seconds", "varying", "work")
+    __slots__ = ("captured", "executable", "function", "met", "numbers", "varying", "work")
 
     def __init__(self, numbers: tuple[Any, ...]):
         self.numbers, self.varying = numbers, frozenset[int]()
@@ -64,7 +64,7 @@ class Structure:
         self.captured: list[Array] = []
         self.executable: Executable | None = None
         self.work = 0  # elements computed
-        self.seconds = 0.0  # spent on interpreting it
+        self.met = 0  # times that it was run
 
     def inputs(self, arrays: Sequence[Any], numbers: Sequence[Any]) -> list[Any]:
         """Return what the function takes, but for seeds: arrays, the numbers that vary, the captured arrays."""
@@ -162,10 +162,7 @@ def run(structure: Structure, arrays: list[Any], place: Any, is_step: bool = Fal
     if executable is None:
         if not _is_worth_compiling(structure, place, is_step):
             counters.interpreted_runs += 1
-            start = time.perf_counter()
-            results = interpret(structure.function, arrays)
-            structure.seconds += time.perf_counter() - start
-            return results
+            return interpret(structure.function, arrays)
         counters.compiled += 1
         executable = structure.executable = Executable(structure.function)
     counters.native_runs += 1
@@ -177,8 +174,7 @@ def _is_worth_compiling(structure: Structure, place: Any, is_step: bool) -> bool
 
     It is if it comes twice in a row from the same line. The second step of a loop may differ from the first (gradients
     are there, parameters have been updated), so a line that asks for a second backward is taken for a loop as well,
-    unless it has asked for several different ones. What comes now and then is compiled once interpreting it has cost as
-    much.
+    unless it has asked for several different ones. What comes now and then is compiled when it has come OFTEN.
     """
     last, different = places.get(place, (None, 0))
     again = last is structure
@@ -187,9 +183,9 @@ def _is_worth_compiling(structure: Structure, place: Any, is_step: bool) -> bool
     places[place] = (structure, different)
     if len(body_of(structure.function).ops) > LARGEST_COMPILED:
         return False
-    looks_like_a_loop = is_step and not structure.seconds and 1 < different <= FEW_STRUCTURES
-    expensive = structure.work >= COMPILE_AT_ONCE_FROM or structure.seconds > COMPILE_AFTER_SECONDS
-    return again or looks_like_a_loop or expensive
+    structure.met += 1
+    looks_like_a_loop = is_step and structure.met == 1 and 1 < different <= FEW_STRUCTURES
+    return again or looks_like_a_loop or structure.met >= OFTEN or structure.work >= COMPILE_AT_ONCE_FROM
 
 
 def work_of(function: Op) -> int:

@@ -45,13 +45,39 @@ class Link:
         seen: the writes to the root when the view was last read.
         tracked: gradients flow through the view (not so for `.detach()` and `.data`).
         counted: writes through it count for the version check (not so for `.data`).
+        base, taken: the tensor whose gradient a view belongs to (the root, or a tensor detached from it), and how many
+            steps lead to it; None for a tensor that is detached itself.
+        made: how the view was made, where that forbids recorded writes: "no_grad", or "several" for one of many.
     """
 
-    __slots__ = ("counted", "root", "seen", "steps", "tracked")
+    __slots__ = ("base", "counted", "made", "root", "seen", "steps", "taken", "tracked")
 
-    def __init__(self, root: "Variable | None", steps: tuple[Any, ...], tracked: bool, counted: bool = True):
+    def __init__(
+        self,
+        root: "Variable | None",
+        steps: tuple[Any, ...],
+        tracked: bool,
+        counted: bool = True,
+        base: "Variable | None" = None,
+        taken: int = 0,
+        made: str = "",
+    ):
         self.root, self.steps, self.tracked, self.counted = root, steps, tracked, counted
+        self.base, self.taken, self.made = base, taken, made
         self.seen = 0 if root is None else root._writes
+
+
+def link_of_part(x: "Variable", op: EagerOp, step: Any) -> Link:
+    """Return the link of the view of `x` that a step leads to."""
+    link = x._link
+    if link is None or link.root is None:
+        return Link(x, ((op, step),), state.grad, True, x, 0, "" if state.grad else "no_grad")
+    steps = (*link.steps, (op, step))
+    if link.base is None:
+        made = "" if state.grad else "no_grad"
+        return Link(link.root, steps, state.grad, link.counted, x, len(link.steps), made)
+    made = link.made if state.grad else "no_grad"
+    return Link(link.root, steps, state.grad and link.tracked, link.counted, link.base, link.taken, made)
 
 
 class Variable:
@@ -93,9 +119,11 @@ class Variable:
         """Read a view anew: its root has been written, or NumPy may write it."""
         origin = root._node()
         link.seen = root._writes
-        edge = root._edge() if link.tracked else None
+        edge = None
         node = origin
-        for op, step in link.steps:
+        for k, (op, step) in enumerate(link.steps):
+            if link.tracked and k == link.taken and link.base is not None:
+                edge = link.base._edge()
             node, edge = _apply_step(op, step, node, edge)
         self._value = node
         if link.tracked and link.steps and node.edges is not None:
@@ -319,11 +347,7 @@ def view(x: Variable, op: EagerOp, step: Any, cls: type) -> Any:
         compute([result])
         result.shared = True
     tensor = wrap(cls, result)
-    link = x._link
-    root = x._root
-    steps = ((op, step),) if link is None or link.root is None else (*link.steps, (op, step))
-    tracked = state.grad and (link is None or link.root is None or link.tracked)
-    tensor._link = Link(root, steps, tracked, link is None or link.counted)
+    tensor._link = link_of_part(x, op, step)
     return tensor
 
 
@@ -373,9 +397,8 @@ def check_writable(x: Variable) -> None:
             "the output of the custom Function.",
         )
     link = x._link
-    if link is not None and link.root is not None and link.tracked:
-        root = link.root
-        if root._requires_grad and root._grad_fn is None:
+    if link is not None and link.base is not None and link.tracked:
+        if link.base._requires_grad and link.base._grad_fn is None:
             raise error(
                 RuntimeError,
                 "a view of a leaf Variable that requires grad is being used in an in-place operation.",
@@ -390,6 +413,8 @@ def assign(x: Variable, node: Node) -> None:
         _refuse_type(x, node)
     node.replaces = True
     if link is not None and link.root is not None:
+        if link.made and state.grad:
+            _check_made(x, link, node)
         _assign_view(x, link, link.root, node)
         return
     _replace(x, node, True)
@@ -450,18 +475,59 @@ def _assign_view(x: Variable, link: Link, root: Variable, node: Node) -> None:
         _replace(root, node, link.counted, tracked=False)
         if node.edges is not None:
             x._grad_fn, x._requires_grad = node, True
+    elif link.base is None:
+        _replace(root, record_write(root._node(), None, link.steps, node), link.counted, tracked=False)
+        if node.edges is not None:
+            x._grad_fn, x._requires_grad = node, True
     else:
-        _replace(root, record_write(root, link, node), link.counted, link.tracked)
+        base, first, rest = link.base, link.steps[: link.taken], link.steps[link.taken :]
+        edge = base._edge() if link.tracked else None
+        whole = record_write(base._node(), edge, rest, node)
+        if base is not root and whole.edges is not None:
+            base._grad_fn, base._requires_grad = whole, True
+        if first:
+            whole = record_write(root._node(), None, first, whole)
+            whole.edges = None
+        _replace(root, whole, link.counted, link.tracked and base is root)
         if link.tracked and node.edges is not None:
             x._requires_grad = True
     link.seen = -1
     x._linked_node()
 
 
-def record_write(root: Variable, link: Link, part: Node) -> Node:
-    """Return the node of the root's memory after a part of it was written through a view."""
-    origin = root._node()
-    steps = tuple([step for _, step in link.steps])
+def _check_made(x: Variable, link: Link, node: Node) -> None:
+    """Raise PyTorch's error if a recorded write goes through a view that was not made for it."""
+    if node.edges is None and not (link.base is not None and link.base._requires_grad):
+        return
+    start = "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+    if link.made == "no_grad":
+        raise error(
+            RuntimeError,
+            f"{start}Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code "
+            "by moving both the view and the inplace either both inside the no_grad block (if you don't want the "
+            "inplace to be tracked) or both outside (if you want the inplace to be tracked).",
+        )
+    made_by = x._grad_fn
+    if made_by is not None:
+        number = (made_by.extra or {}).get("output", 0)
+        name = made_by.name().rstrip("0123456789").removesuffix("Backward")
+        start = f"Output {number} of {name} is a view and is being modified inplace. "
+    raise error(
+        RuntimeError,
+        f"{start}This view is the output of a function that returns multiple views. Such functions do not allow the "
+        "output views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    )
+
+
+def record_write(origin: Node, edge: Any, view_steps: Sequence[Any], part: Node) -> Node:
+    """Return the node of a memory after a part of it was written through a view.
+
+    Args:
+        origin, edge: the memory's node so far, and where its gradient goes.
+        view_steps: the steps from there to the part.
+        part: what was written.
+    """
+    steps = tuple([step for _, step in view_steps])
     attributes = (("steps", steps),)
     keys = (origin.type, part.type)
     key = (attributes, *keys)
@@ -469,8 +535,8 @@ def record_write(root: Variable, link: Link, part: Node) -> Node:
     node = op.node_class()
     node.signature = signature = op.signatures.get(key) or op.infer(key, keys, attributes)
     node.type, node.inputs = signature.type, (origin, part)
-    edges = (root._edge(), part if part.edges is not None else None)
-    node.edges = edges if link.tracked and state.grad and edges != (None, None) else None
+    edges = (edge, part if part.edges is not None else None)
+    node.edges = edges if state.grad and edges != (None, None) else None
     node.array, node.place = None, user_place()
     node.depth = max(origin.depth, part.depth) + 1
     if node.depth > LONGEST_CHAIN:
@@ -500,6 +566,7 @@ __all__ = [
     "assign",
     "check_saved",
     "check_writable",
+    "link_of_part",
     "record",
     "record_write",
     "view",

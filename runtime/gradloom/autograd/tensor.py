@@ -211,7 +211,7 @@ class Tensor(Variable):
     @property
     def _base(self) -> "Tensor | None":
         link = self._link
-        return link.root if link is not None and link.steps and link.tracked else None  # type: ignore[return-value]
+        return link.base if link is not None and link.steps and link.tracked else None  # type: ignore[return-value]
 
     @property
     def _version(self) -> int:
@@ -536,6 +536,8 @@ def _unpickle(cls: type, array: Array, requires_grad: bool) -> Tensor:
 def _legacy_tensor(*data: Any, **options: Any) -> Tensor:
     """`Tensor([2, 1])`: the default float dtype whatever the data; `Tensor(2, 3)`: that shape."""
     element = get_default_dtype().numpy
+    if len(data) == 1 and isinstance(data[0], float):
+        raise TypeError("new(): data must be a sequence (got float)")
     if len(data) == 1 and not isinstance(data[0], int):
         source = data[0]._array() if isinstance(data[0], Tensor) else data[0]
         return from_array(np.array(source, dtype=element))
