@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-FOLDER = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parent / "results" / "eager"
 Step = Callable[[], Any]
 
 
@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("programs", nargs="*", help=f"of {', '.join(p.name for p in PROGRAMS)}")
     parser.add_argument("--seconds", type=float, default=4.0, help="for each program")
     parser.add_argument("--processor", type=int, default=0, help="the processor to run on")
-    parser.add_argument("--no-store", action="store_true", help="do not write results/eager-*.json")
+    parser.add_argument("--no-store", action="store_true", help="do not write results/eager/")
     options = parser.parse_args()
     variables: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     if any(os.environ.get(name) != value for name, value in variables.items()):
@@ -257,7 +257,7 @@ def main() -> None:
             "versions": {"gradloom": gradloom.__version__, "torch": torch.__version__, "numpy": np.__version__},
             "results": [asdict(result) for result in results],
         }
-        name = datetime.now(UTC).strftime("eager-%Y%m%dT%H%M%S.json")
+        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.json")
         (FOLDER / name).write_text(json.dumps(record, indent=1) + "\n")
 
 
