@@ -71,7 +71,8 @@ def link_of_part(x: "Variable", op: EagerOp, step: Any) -> Link:
     """Return the link of the view of `x` that a step leads to."""
     link = x._link
     if link is None or link.root is None:
-        return Link(x, ((op, step),), state.grad, True, x, 0, "" if state.grad else "no_grad")
+        grad = state.grad
+        return Link(x, ((op, step),), grad, True, x, 0, "" if grad else "no_grad")
     steps = (*link.steps, (op, step))
     if link.base is None:
         made = "" if state.grad else "no_grad"
@@ -317,15 +318,21 @@ def check_not_inference(node: Any) -> None:
 
 def _apply_step(op: EagerOp, step: Any, node: Node, edge: Any) -> tuple[Node, Any]:
     """Return the node of one step of a view, and where its gradient goes (nowhere if `edge` is None)."""
-    attributes = (("step", step),)
-    key = (attributes, node.type)
-    signature = op.signatures.get(key) or op.infer(key, (node.type,), attributes)
-    result = op.node_class()
-    result.signature, result.type, result.inputs = signature, signature.type, (node,)
+    key = (step, node.type)
+    signature = op.signatures.get(key)
+    if signature is None:
+        signature = op.infer(key, (node.type,), (("step", step),))
+    result = _new(op.node_class)
+    result.signature = signature
+    result.type = signature.type
+    result.inputs = (node,)
     result.edges = None if edge is None or not signature.differentiable else (edge,)
-    result.array, result.depth, result.place = None, node.depth + 1, user_place()
+    result.array = None
+    result.depth = node.depth + 1
+    result.place = user_place()
     result.counter = node.counter
-    result.version = node.version
+    if node.version:
+        result.version = node.version
     if inference_used and getattr(node, "inference", None):
         result.__dict__["inference"] = node.__dict__["inference"]
     return result, (None if result.edges is None else result)
@@ -340,9 +347,13 @@ def view(x: Variable, op: EagerOp, step: Any, cls: type) -> Any:
         object.
         cls: the class of tensors.
     """
-    node = x._node()
-    counter_of(node)
-    result, _ = _apply_step(op, step, node, x._edge() if state.grad else None)
+    node = x._value if x._link is None else x._linked_node()
+    if node.counter is None:
+        counter_of(node)
+    edge = None
+    if x._requires_grad and state.grad:
+        edge = x._grad_fn or x
+    result, _ = _apply_step(op, step, node, edge)
     if node.shared:
         compute([result])
         result.shared = True
