@@ -7,6 +7,7 @@ Python's objects do not lie in memory as expected, there is no entry at all.
 """
 
 import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -180,8 +181,10 @@ def _method_definition() -> Any:
     if _definition is None:
         from gradloomc.codegen.jit import target
 
+        # Its memory for pointers is shared by all calls, which the interpreter's lock keeps apart.
+        locked = getattr(sys, "_is_gil_enabled", lambda: True)()
         try:
-            known = layout_is_known() and _numpy_function(_PYARRAY_TYPE) == id(np.ndarray)
+            known = locked and layout_is_known() and _numpy_function(_PYARRAY_TYPE) == id(np.ndarray)
         except (AttributeError, ValueError):
             known = False
         if not known:
