@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gradloom.autograd.conversion import convert_to
 from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.errors import error, recorded_at
 from gradloom.autograd.graph import EagerOp, Node, user_place
@@ -24,7 +25,6 @@ from gradloom.autograd.versions import SECOND_BACKWARD, SECOND_FIX
 from gradloomc.ir.types import TensorType
 
 _RESULT = EagerOp("CustomFunction", lambda x: x)
-_TO = EagerOp("ToCopyBackward0", lambda x, dtype: x.astype(dtype))
 
 
 def _sum_to(x: Any, shape: tuple[int, ...]) -> Any:
@@ -306,7 +306,7 @@ class Call:
                 )
             gradient = operation(_SUM_TO, (gradient,), (("shape", kind.shape),))
         if gradient._value.type.element is not kind.element:
-            gradient = operation(_TO, (gradient,), (("dtype", kind.element.dtype),))
+            gradient = convert_to(gradient, dtype_of(kind.element))
         return gradient
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from gradloom.autograd.anomaly import anomaly, check_finite, warn_of_error
+from gradloom.autograd.arithmetic import ADD
+from gradloom.autograd.conversion import CLONE, convert_to
 from gradloom.autograd.engine import compute, read_overwritten
 from gradloom.autograd.errors import error
-from gradloom.autograd.graph import EagerOp, Node, overwritten
+from gradloom.autograd.graph import UNREAD, EagerOp, Node, overwritten
 from gradloom.autograd.hooks import call_after, call_before, call_hooks, node_hooks
 from gradloom.autograd.modes import state
 from gradloom.autograd.programs import post_order
@@ -22,10 +24,6 @@ from gradloom.autograd.replay import recorded_gradients
 from gradloom.autograd.stepping import give_up, step
 from gradloom.autograd.sweep import Backward, is_barrier, sweep_known
 from gradloom.autograd.tensor import Tensor, from_array, method, operation
-
-_SAME = EagerOp("CloneBackward0", lambda x: x)
-_ADD = EagerOp("AddBackward0", lambda x, y: x + y)
-_TO = EagerOp("ToCopyBackward0", lambda x, dtype: x.astype(dtype))
 
 
 class _grad_mode:
@@ -72,7 +70,7 @@ def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Any]) -> list[Tensor |
                 )
             element = output._value.type.element
             if gradient._value.type.element is not element:
-                gradient = operation(_TO, (gradient,), (("dtype", element.dtype),))
+                gradient = convert_to(gradient, output.dtype)
             seeds.append(gradient)
     return seeds
 
@@ -344,10 +342,10 @@ def accumulate(x: Tensor, gradient: Tensor) -> None:
     if before is None:
         x._grad = gradient
     elif gradient._requires_grad or before._requires_grad:
-        x._grad = operation(_ADD, (before, gradient))
+        x._grad = operation(ADD, (before, gradient))
     else:
         node = before._value
-        unread = sys.getrefcount(node) <= _UNREAD  # nobody has recorded it, so it can be overwritten
+        unread = sys.getrefcount(node) <= UNREAD  # nobody has recorded it, so it can be overwritten
         if node.array is None and node.signature.op.fill == 0:  # after zero_()
             assign(before, gradient._node())
         elif unread and before._link is None and node.array is not None:
@@ -357,10 +355,7 @@ def accumulate(x: Tensor, gradient: Tensor) -> None:
                 node.counter[0] = node.version
         else:
             with _grad_mode(False):
-                assign(before, record(_ADD, (before, gradient)))
-
-
-_UNREAD = 3  # references to a node that only its tensor holds: the tensor's, the variable's, the count's
+                assign(before, record(ADD, (before, gradient)))
 
 
 def _from_pair(pair: Any) -> Tensor:
@@ -371,7 +366,7 @@ def _from_pair(pair: Any) -> Tensor:
 
 
 def _plus(a: Tensor, b: Tensor) -> Tensor:
-    return operation(_ADD, (a, b))
+    return operation(ADD, (a, b))
 
 
 def _ones_of(target: Any) -> Tensor:
@@ -384,7 +379,7 @@ def _own(gradient: Tensor) -> Tensor:
     """Return a tensor of its own for a gradient that Python code has seen and may hold: `.grad` is written in place."""
     node = gradient._node()
     if node.shared or gradient._link is not None:
-        return gradient.detach().clone() if not gradient._requires_grad else operation(_SAME, (gradient,))
+        return gradient.detach().clone() if not gradient._requires_grad else operation(CLONE, (gradient,))
     return _from_pair((node, gradient._edge()))
 
 

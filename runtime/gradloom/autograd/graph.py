@@ -235,6 +235,18 @@ _codes = iter(range(1, sys.maxsize))
 next_code = _codes.__next__
 
 
+def _references_of_a_variable() -> int:
+    held = object()
+    return sys.getrefcount(held)
+
+
+# What sys.getrefcount says of an object that one variable of the asking function holds: measured, as it depends on how
+# the interpreter passes arguments.
+VARIABLE_REFERENCES = _references_of_a_variable()
+# The same of a node that only its tensor and that variable hold: nobody has recorded it.
+UNREAD = VARIABLE_REFERENCES + 1
+
+
 class EagerOp:
     """An operation of the eager face: what it is called in graphs, and what it means.
 

@@ -8,6 +8,7 @@ when it meets them first.
 import math
 from typing import Any
 
+from gradloom.autograd.conversion import CLONE
 from gradloom.autograd.dtypes import dtype_of
 from gradloom.autograd.elementwise import (
     NOTHING,
@@ -44,7 +45,6 @@ UNSQUEEZE = EagerOp("UnsqueezeBackward0", _reshaped, saves=NOTHING)
 SQUEEZE = EagerOp("SqueezeBackward4", _reshaped, saves=NOTHING)
 TRANSPOSE = EagerOp("TransposeBackward0", _permuted, saves=NOTHING)
 PERMUTE = EagerOp("PermuteBackward0", _permuted, saves=NOTHING)
-CLONE = EagerOp("CloneBackward0", lambda x: x.value, saves=NOTHING)
 T = EagerOp("TBackward0", lambda x: nd.transpose(x.value, permutation=tuple(range(x.ndim))[::-1]), saves=NOTHING)
 EXPAND = EagerOp("ExpandBackward0", lambda x, shape: stretch(x.value, shape), saves=NOTHING)
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from gradloom.autograd.graph import Node
+from gradloom.autograd.graph import VARIABLE_REFERENCES, Node
 
 _NUMBERS = (float, int, bool)
 LONGEST = 2000  # nodes; longer graphs are described each time
@@ -171,7 +171,7 @@ class Writer:
         for node in self.order:
             if node.array is None and id(node) not in given:
                 name = self.names[id(node)]
-                self._fail(f"count({name}) > {self.references.get(id(node), 0) + 2}")
+                self._fail(f"count({name}) > {self.references.get(id(node), 0) + VARIABLE_REFERENCES}")
 
     def _array(self, k: int, node: Node) -> str:
         name = f"a{k}"

@@ -17,6 +17,7 @@ from gradloom.autograd.engine import compute
 from gradloom.autograd.errors import error
 from gradloom.autograd.graph import (
     PYTHON_NUMBERS,
+    UNREAD,
     Array,
     Attributes,
     EagerOp,
@@ -29,8 +30,6 @@ from gradloom.autograd.graph import (
     user_place,
 )
 from gradloom.autograd.modes import inference_used, state
-from gradloom.autograd.versions import check_saved
-from gradloomc.ir.types import TensorType
 
 # Longer chains of values that nobody has looked at are computed, so that a loop that only adds up stays small.
 LONGEST_CHAIN = 400
@@ -178,7 +177,7 @@ class Variable:
     def _leave_readers(self, memory: Array) -> None:
         """Go on with a node of its own: who has recorded the old one keeps its values when the memory is written."""
         node = self._value
-        if memory is node.array and node.edges is None and sys.getrefcount(node) <= _UNREAD:
+        if memory is node.array and node.edges is None and sys.getrefcount(node) <= UNREAD:
             return
         if memory is node.array:
             node.array = memory.copy()
@@ -187,9 +186,6 @@ class Variable:
         fresh.version = node.version
         self._value = fresh
         self._writes += 1
-
-
-_UNREAD = 3  # references to a node that only its tensor holds, seen from a function that has it in a variable
 
 
 def _seen_outside(array: Array) -> bool:
@@ -460,7 +456,7 @@ def _replace(x: Variable, node: Node, counted: bool, tracked: bool = True) -> No
             counter[1] = node.name()
     else:
         node.counter, node.version = old.counter, old.version
-        if sys.getrefcount(old) > _UNREAD:
+        if sys.getrefcount(old) > UNREAD:
             old.__dict__["overwritten_by"] = node
             overwritten.add(old)
     x._writes += 1
@@ -474,7 +470,7 @@ def _replace(x: Variable, node: Node, counted: bool, tracked: bool = True) -> No
     if x._link is not None:  # NumPy sees this memory
         compute([node])
         memory = old.array
-        if sys.getrefcount(old) > _UNREAD:
+        if sys.getrefcount(old) > UNREAD:
             old.array = memory.copy()
         np.copyto(memory, node.array)
         node.array = memory
@@ -567,15 +563,15 @@ def _write_rule(root: Any, part: Any, steps: tuple[Any, ...]) -> Any:
 
 
 COPY_SLICES = EagerOp("CopySlices", _write_rule)
+SAME = EagerOp("AliasBackward0", lambda x: x)  # the value itself, as a result of its own
 
 __all__ = [
     "COPY_SLICES",
+    "SAME",
     "Link",
-    "TensorType",
     "Variable",
     "alias",
     "assign",
-    "check_saved",
     "check_writable",
     "link_of_part",
     "record",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradloom.autograd.graph import Attributes, EagerOp, Node, data_node
+from gradloom.autograd.recording import SAME
 from gradloom.autograd.sweep import Backward, Passive
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
@@ -46,7 +47,6 @@ def record_pairs(op: EagerOp, pairs: Sequence[Pair], attributes: Attributes = ()
     return node, (node if tracked else None)
 
 
-_ALIAS = EagerOp("AliasBackward0", lambda x: x)
 
 
 def replay(function: Op, arguments: Sequence[Pair]) -> list[Pair]:
@@ -66,7 +66,7 @@ def replay(function: Op, arguments: Sequence[Pair]) -> list[Pair]:
     for value in body.terminator.operands:
         pair = pairs[value]
         if value.op is None or id(pair[0]) in made:
-            pair = record_pairs(_ALIAS, [pair])
+            pair = record_pairs(SAME, [pair])
         made.add(id(pair[0]))
         results.append(pair)
     return results
@@ -88,7 +88,7 @@ def recorded_gradients(
         pair = (originals.get(id(node), node), originals.get(id(edge), edge))
         counter = pair[0].counter
         if counter is not None and counter[0] != pair[0].version:
-            pair = record_pairs(_ALIAS, [pair])  # overwritten since, in ways that do not disturb the gradient
+            pair = record_pairs(SAME, [pair])  # overwritten since, in ways that do not disturb the gradient
         arguments.append(pair)
     for position in sorted(structure.varying):
         arguments.append((data_node(np.asarray(program.numbers[position])), None))

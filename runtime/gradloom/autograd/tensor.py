@@ -15,7 +15,7 @@ from gradloom.autograd.errors import error
 from gradloom.autograd.formatting import format_tensor
 from gradloom.autograd.graph import Array, Attributes, EagerOp, Node, data_node, extra_of
 from gradloom.autograd.modes import state
-from gradloom.autograd.recording import Link, Variable, alias, assign, check_writable, record, view, wrap
+from gradloom.autograd.recording import SAME, Link, Variable, alias, assign, check_writable, record, view, wrap
 
 NON_LEAF_GRAD = (
     "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
@@ -257,7 +257,7 @@ class Tensor(Variable):
             )
         node = self._node()
         if node.array is None:
-            node = record(_DETACHED, (self.detach(),))
+            node = record(SAME, (self.detach(),))
         self._value, self._grad_fn, self._requires_grad = node, None, False
         return self
 
@@ -506,7 +506,6 @@ def _check_grad(x: Tensor, grad: Any) -> None:
         )
 
 
-_DETACHED = EagerOp("AliasBackward0", lambda x: x)
 
 
 # --- making tensors ---------------------------------------------------------------------------------------------------
