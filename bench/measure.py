@@ -76,16 +76,20 @@ def check(
     pair: Measurement,
     workload: Workload,
     inputs: tuple[np.ndarray, ...],
-    value: float,
+    value: float | None,
     gradients: Sequence[np.ndarray],
 ) -> Measurement:
-    """Hold a result against the reference: value, shapes, dtypes and every gradient."""
+    """Hold a result against the reference: value, shapes, dtypes and every derivative."""
     expected_value, expected = workload.reference(inputs)
-    pair = replace(pair, value_error=abs(value - expected_value) / abs(expected_value))
+    if (value is None) != (expected_value is None):
+        reason = f"the value is {value}, expected {expected_value}"
+        return replace(pair, status="wrong", reason=reason)
+    if value is not None and expected_value is not None:
+        pair = replace(pair, value_error=abs(value - expected_value) / abs(expected_value))
     kinds = [(inputs[argnum].shape, workload.dtype) for argnum in workload.argnums]
     found = [(gradient.shape, str(gradient.dtype)) for gradient in gradients]
     if found != kinds:
-        return replace(pair, status="wrong", reason=f"gradients are {found}, expected {kinds}")
+        return replace(pair, status="wrong", reason=f"derivatives are {found}, expected {kinds}")
     errors = [
         float(np.max(np.abs(gradient - exact)) / np.max(np.abs(exact)))
         for gradient, exact in zip(gradients, expected, strict=True)

@@ -15,7 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 Size = Literal["full", "quick", "test"]
-ValueAndGrads = Callable[..., tuple[Any, tuple[Any, ...]]]
+# What a row's call computes: a value with its gradients, or a Hessian-vector product.
+Quantity = Literal["value_and_grad", "hvp"]
+# A call's result: the value, or None where the quantity has none, and the derivatives.
+Derivatives = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 SEED = 20261121
 CPP_SOURCES = Path(__file__).parent / "cpp"
@@ -25,11 +28,16 @@ CPP_SOURCES = Path(__file__).parent / "cpp"
 class Workload:
     """One scalar function of NumPy arrays, and the versions of it that the peers run.
 
+    `quantity` says what a call computes. For "value_and_grad" the inputs are the function's
+    arguments, and the derivatives its gradients by `argnums`. For "hvp" the function has one
+    argument, the inputs are a point x and a direction v, and the derivative is the product H(x) v;
+    there is no value, so that nobody is charged for one.
+
     `title` is a template for `str.format`, filled with the numbers of a size.
     `function` is the plain NumPy source: gradloom compiles it as it stands, and jax and autograd
     run the same code with their own `np`, unless the row brings a version for them.
-    `by_hand(*inputs)` returns the value and a tuple with the gradient of each input in `argnums`,
-    derived with pencil and paper and written in plain NumPy. It is a peer, and in float64 it is
+    `by_hand(*inputs)` returns the value (None for "hvp") and a tuple with the derivative by each
+    input in `argnums`, derived with pencil and paper and written in plain NumPy. It is a peer, and in float64 it is
     the reference for all others; the tests hold it against finite differences of `function`.
     """
 
@@ -40,11 +48,12 @@ class Workload:
     sizes: Mapping[Size, tuple[int, ...]]
     make_inputs: Callable[..., tuple[np.ndarray, ...]]
     function: Callable[..., Any]
-    by_hand: ValueAndGrads
+    by_hand: Derivatives
     torch_function: Callable[[], Callable[..., Any]]
-    numba_by_hand: Callable[[], ValueAndGrads]
+    numba_by_hand: Callable[[], Derivatives]
     cpp_source: str
     jax_function: Callable[[], Callable[..., Any]] | None = None
+    quantity: Quantity = "value_and_grad"
 
     def heading(self, size: Size) -> str:
         """Return the title with the numbers of `size` in it."""
@@ -60,15 +69,22 @@ class Workload:
         arrays = self.make_inputs(np.random.default_rng(SEED), *self.sizes[size])
         return tuple(np.ascontiguousarray(array, dtype=self.dtype) for array in arrays)
 
-    def reference(self, inputs: tuple[np.ndarray, ...]) -> tuple[float, tuple[np.ndarray, ...]]:
-        """Return the float64 value and gradients at `inputs`, whatever their dtype."""
-        value, gradients = self.by_hand(*(array.astype(np.float64) for array in inputs))
-        return float(value), gradients
+    def reference(
+        self, inputs: tuple[np.ndarray, ...]
+    ) -> tuple[float | None, tuple[np.ndarray, ...]]:
+        """Return the float64 value and derivatives at `inputs`, whatever their dtype."""
+        value, derivatives = self.by_hand(*(array.astype(np.float64) for array in inputs))
+        return number(value), derivatives
 
     def ideal_bytes(self, inputs: tuple[np.ndarray, ...]) -> int:
-        """Return the bytes that any implementation must move: inputs once, gradients once."""
+        """Return the bytes that any implementation must move: inputs once, derivatives once."""
         written = sum(inputs[argnum].nbytes for argnum in self.argnums)
         return sum(array.nbytes for array in inputs) + written
+
+
+def number(value: Any) -> float | None:
+    """Return a call's value as a float, from whatever scalar type; None stays None."""
+    return None if value is None else float(value)
 
 
 def library(name: str) -> Any:

@@ -34,7 +34,7 @@ static Scalar fused(npy_intp n, const Scalar *__restrict spot, const Scalar *__r
     return value;
 }
 
-PyObject *value_and_grad(PyObject *const *arguments) {
+PyObject *run(PyObject *const *arguments) {
     const Array spot = argument(arguments[0]), strike = argument(arguments[1]),
                 expiry = argument(arguments[2]), volatility = argument(arguments[3]),
                 rate = argument(arguments[4]);

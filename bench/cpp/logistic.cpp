@@ -57,7 +57,7 @@ static double residuals(const double *__restrict y, double *__restrict z, npy_in
     return value;
 }
 
-PyObject *value_and_grad(PyObject *const *arguments) {
+PyObject *run(PyObject *const *arguments) {
     const Array w = argument(arguments[0]), x = argument(arguments[1]), y = argument(arguments[2]);
     const Array gradient = empty_like(w);
     const npy_intp samples = y.size, features = w.size;

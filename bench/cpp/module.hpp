@@ -1,4 +1,4 @@
-// The Python face of the hand-written kernels: contiguous NumPy arrays in, (value, gradients) out.
+// The Python face of the hand-written kernels: contiguous NumPy arrays in, (value, derivatives) out.
 //
 // It owns argument checks, allocation and the module object, so that each kernel file holds nothing
 // but its loops. It calls NumPy's C API because ctypes would cost more than the small workloads.
@@ -70,23 +70,32 @@ inline Array empty_like(const Array &other) {
     return wrap(object);
 }
 
-inline PyObject *result(double value, std::initializer_list<Array> gradients) {
-    PyObject *tuple = PyTuple_New(static_cast<Py_ssize_t>(gradients.size()));
+// The pair that a call returns; takes over the reference to `number`.
+inline PyObject *result(PyObject *number, std::initializer_list<Array> derivatives) {
+    PyObject *tuple = PyTuple_New(static_cast<Py_ssize_t>(derivatives.size()));
     Py_ssize_t position = 0;
-    for (const Array &gradient : gradients)
-        PyTuple_SET_ITEM(tuple, position++, gradient.object);
-    PyObject *number = PyFloat_FromDouble(value);
+    for (const Array &derivative : derivatives)
+        PyTuple_SET_ITEM(tuple, position++, derivative.object);
     PyObject *pair = PyTuple_Pack(2, number, tuple);
     Py_DECREF(number);
     Py_DECREF(tuple);
     return pair;
 }
 
+inline PyObject *result(double value, std::initializer_list<Array> gradients) {
+    return result(PyFloat_FromDouble(value), gradients);
+}
+
+// For a quantity without a value, such as a Hessian-vector product.
+inline PyObject *result(std::initializer_list<Array> derivatives) {
+    return result(Py_NewRef(Py_None), derivatives);
+}
+
 // Long sums are added up block by block, so that float32 keeps its accuracy.
 inline constexpr npy_intp block = 4096;
 
 // Every kernel file defines these two; `prepare` runs once, on import.
-PyObject *value_and_grad(PyObject *const *arguments);
+PyObject *run(PyObject *const *arguments);
 extern const Py_ssize_t argument_count;
 void prepare();
 
@@ -96,7 +105,7 @@ static PyObject *entry(PyObject *, PyObject *const *arguments, Py_ssize_t count)
         return nullptr;
     }
     try {
-        return value_and_grad(arguments);
+        return run(arguments);
     } catch (const std::exception &error) {
         PyErr_SetString(PyExc_TypeError, error.what());
         return nullptr;
@@ -104,7 +113,7 @@ static PyObject *entry(PyObject *, PyObject *const *arguments, Py_ssize_t count)
 }
 
 static PyMethodDef methods[] = {
-    {"value_and_grad", reinterpret_cast<PyCFunction>(reinterpret_cast<void *>(entry)),
+    {"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void *>(entry)),
      METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -22,7 +22,7 @@ static Scalar row(const Scalar *__restrict logits, const Scalar *__restrict targ
     return std::log(normalizer) - picked;
 }
 
-PyObject *value_and_grad(PyObject *const *arguments) {
+PyObject *run(PyObject *const *arguments) {
     const Array logits = argument(arguments[0]), targets = argument(arguments[1]);
     const Array gradient = empty_like(logits);
     const npy_intp rows = logits.extent(0), classes = logits.extent(1);

@@ -30,7 +30,7 @@ static void multiply(bool transpose_a, bool transpose_b, int m, int n, int k, co
           &row_of_a, &zero, c, &n);
 }
 
-PyObject *value_and_grad(PyObject *const *arguments) {
+PyObject *run(PyObject *const *arguments) {
     const Array x = argument(arguments[0]), y = argument(arguments[1]), w1 = argument(arguments[2]),
                 w2 = argument(arguments[3]);
     const int batch = x.extent(0), inputs = x.extent(1), hidden = w1.extent(1),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
-from bench.workload import Workload
+from bench.workload import Workload, number
 
 Call = Callable[..., tuple[Any, Any]]
 Kind = Literal["gradloom", "library", "hand"]
@@ -23,10 +23,10 @@ class Unavailable(Exception):
 
 
 class Peer(Protocol):
-    """How one peer computes a value and its gradients.
+    """How one peer computes a workload's quantity: a value and its gradients, or a product.
 
-    `kind` separates what the user writes: "library" derives the gradient from the function,
-    "hand" runs a gradient that somebody derived and wrote for this very workload.
+    `kind` separates what the user writes: "library" derives the derivative from the function,
+    "hand" runs one that somebody derived and wrote for this very workload.
     """
 
     label: ClassVar[str]
@@ -38,7 +38,10 @@ class Peer(Protocol):
         ...
 
     def build(self, workload: Workload) -> Call:
-        """Return a callable from the peer's own arrays to `(value, gradients)`, all finished.
+        """Return a callable from the peer's own arrays to `(value, derivatives)`, all finished.
+
+        The value is None where the workload's quantity has none. Raises `Unavailable` if the peer
+        cannot compute that quantity.
 
         Compiling may happen here or in the first call: both count as the first call.
         """
@@ -48,7 +51,7 @@ class Peer(Protocol):
         """Convert the inputs to the peer's own array type; not timed."""
         ...
 
-    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
+    def get(self, result: tuple[Any, Any]) -> tuple[float | None, tuple[np.ndarray, ...]]:
         """Convert a result of the callable back to a number and NumPy arrays; not timed."""
         ...
 
@@ -61,9 +64,9 @@ class OnNumpy:
     def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
         return inputs
 
-    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
-        value, gradients = result
-        return float(value), tuple(np.asarray(gradient) for gradient in gradients)
+    def get(self, result: tuple[Any, Any]) -> tuple[float | None, tuple[np.ndarray, ...]]:
+        value, derivatives = result
+        return number(value), tuple(np.asarray(derivative) for derivative in derivatives)
 
 
 def rebind(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
-"""gradloom itself: the plain NumPy source of the workload, compiled with its gradient."""
+"""gradloom itself: the plain NumPy source of the workload, compiled with its derivatives."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.peers.base import Call, Kind, OnNumpy, Peer, Unavailable
 from bench.workload import Workload, library
@@ -19,7 +19,14 @@ class Gradloom(OnNumpy):
         return getattr(self._gradloom, "__version__", "?")
 
     def build(self, workload: Workload) -> Call:
-        return self._gradloom.value_and_grad(workload.function, argnums=workload.argnums)
+        if workload.quantity == "value_and_grad":
+            return self._gradloom.value_and_grad(workload.function, argnums=workload.argnums)
+        hvp, function = self._gradloom.hvp, workload.function
+
+        def call(point: Any, direction: Any) -> tuple[Any, Any]:
+            return None, (hvp(function, (point,), (direction,)),)
+
+        return call
 
 
 PEER: Peer = Gradloom()

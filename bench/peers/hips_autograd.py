@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.peers.base import Call, Kind, OnNumpy, Peer, rebind
 from bench.workload import Workload, library
@@ -22,7 +22,14 @@ class Autograd(OnNumpy):
 
     def build(self, workload: Workload) -> Call:
         function = rebind(workload.function, np=self._numpy, special=self._special)
-        return self._autograd.value_and_grad(function, workload.argnums)
+        if workload.quantity == "value_and_grad":
+            return self._autograd.value_and_grad(function, workload.argnums)
+        product = self._autograd.hessian_vector_product(function)
+
+        def call(point: Any, direction: Any) -> tuple[Any, Any]:
+            return None, (product(point, direction),)
+
+        return call
 
 
 PEER: Peer = Autograd()

@@ -1,14 +1,17 @@
-"""jax: `jit(value_and_grad(f))`, on the row's own NumPy source unless jax has a better idiom."""
+"""jax: `jit(value_and_grad(f))`, on the row's own NumPy source unless jax has a better idiom.
+
+A Hessian-vector product is jitted as jax's documentation writes it: `jvp(grad(f), (x,), (v,))[1]`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bench.peers.base import Call, Kind, Peer, rebind
-from bench.workload import Workload, library
+from bench.workload import Workload, library, number
 
 
 class Jax:
@@ -31,7 +34,10 @@ class Jax:
             function = rebind(workload.function, np=self._numpy, special=self._special)
         else:
             function = workload.jax_function()
-        compiled = self._jax.jit(self._jax.value_and_grad(function, workload.argnums))
+        if workload.quantity == "value_and_grad":
+            compiled = self._jax.jit(self._jax.value_and_grad(function, workload.argnums))
+        else:
+            compiled = self._jax.jit(self._product(function))
         wait = self._jax.block_until_ready
 
         def call(*inputs: Any) -> tuple[Any, Any]:
@@ -39,14 +45,22 @@ class Jax:
 
         return call
 
+    def _product(self, function: Callable[..., Any]) -> Call:
+        gradient, pushforward = self._jax.grad(function), self._jax.jvp
+
+        def product(point: Any, direction: Any) -> tuple[Any, Any]:
+            return None, (pushforward(gradient, (point,), (direction,))[1],)
+
+        return product
+
     def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
         # 64-bit types must be allowed before the first array exists.
         self._jax.config.update("jax_enable_x64", workload.dtype == "float64")
         return tuple(self._jax.device_put(array) for array in inputs)
 
-    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
-        value, gradients = result
-        return float(value), tuple(np.asarray(gradient) for gradient in gradients)
+    def get(self, result: tuple[Any, Any]) -> tuple[float | None, tuple[np.ndarray, ...]]:
+        value, derivatives = result
+        return number(value), tuple(np.asarray(derivative) for derivative in derivatives)
 
 
 PEER: Peer = Jax()

@@ -1,14 +1,17 @@
-"""torch, eager: build the tape, then `torch.autograd.grad`."""
+"""torch, eager: build the tape, then `torch.autograd.grad`.
+
+A Hessian-vector product is `torch.func.jvp` of `torch.func.grad`, forward over reverse.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bench.peers.base import Call, Kind, Peer
-from bench.workload import Workload, library
+from bench.workload import Workload, library, number
 
 
 class OnTensors:
@@ -22,9 +25,18 @@ class OnTensors:
         self._torch.set_num_threads(1)
         return self._torch.__version__
 
-    def get(self, result: tuple[Any, Any]) -> tuple[float, tuple[np.ndarray, ...]]:
-        value, gradients = result
-        return float(value), tuple(gradient.numpy() for gradient in gradients)
+    def product(self, function: Callable[..., Any]) -> Call:
+        """Return the Hessian-vector product of `function`, forward over reverse."""
+        pushforward, gradient = self._torch.func.jvp, self._torch.func.grad(function)
+
+        def call(point: Any, direction: Any) -> tuple[Any, Any]:
+            return None, (pushforward(gradient, (point,), (direction,))[1],)
+
+        return call
+
+    def get(self, result: tuple[Any, Any]) -> tuple[float | None, tuple[np.ndarray, ...]]:
+        value, derivatives = result
+        return number(value), tuple(derivative.numpy() for derivative in derivatives)
 
 
 class TorchEager(OnTensors):
@@ -32,6 +44,8 @@ class TorchEager(OnTensors):
 
     def build(self, workload: Workload) -> Call:
         function = workload.torch_function()
+        if workload.quantity == "hvp":
+            return self.product(function)
         gradients_of = self._torch.autograd.grad
 
         def call(*inputs: Any) -> tuple[Any, Any]:
@@ -42,6 +56,8 @@ class TorchEager(OnTensors):
 
     def put(self, inputs: tuple[np.ndarray, ...], workload: Workload) -> tuple[Any, ...]:
         tensors = tuple(self._torch.from_numpy(array) for array in inputs)
+        if workload.quantity == "hvp":
+            return tensors
         for argnum in workload.argnums:
             tensors[argnum].requires_grad_()
         return tensors

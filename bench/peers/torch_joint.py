@@ -26,6 +26,8 @@ class TorchJoint(OnTensors):
     }
 
     def build(self, workload: Workload) -> Call:
+        if workload.quantity == "hvp":
+            return self._torch.compile(self.product(workload.torch_function()))
         joint = self._torch.func.grad_and_value(workload.torch_function(), workload.argnums)
         compiled = self._torch.compile(joint)
 

@@ -10,12 +10,14 @@ from bench.workloads import (
     chain,
     logistic,
     rosenbrock,
+    rosenbrock_hvp,
     softmax,
     two_layer,
 )
 
 WORKLOADS: tuple[Workload, ...] = (
     *rosenbrock.WORKLOADS,
+    *rosenbrock_hvp.WORKLOADS,
     *black_scholes.WORKLOADS,
     *chain.WORKLOADS,
     *logistic.WORKLOADS,

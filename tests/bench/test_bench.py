@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,43 @@ def doubles(workload: Workload) -> list[np.ndarray]:
     return [array.astype(np.float64) for array in workload.inputs("test")]
 
 
-@every_workload
+def derivative(function: Callable[[float], float], step: float) -> float:
+    """Return the derivative at 0 by fourth-order central differences."""
+    near, far = function(step) - function(-step), function(2.0 * step) - function(-2.0 * step)
+    return (8.0 * near - far) / (12.0 * step)
+
+
+def moved(array: np.ndarray, index: tuple[int, ...], shift: float) -> np.ndarray:
+    copy = array.copy()
+    copy[index] += shift
+    return copy
+
+
+rows_with_gradients = pytest.mark.parametrize(
+    "workload", [w for w in WORKLOADS if w.quantity == "value_and_grad"], ids=lambda w: w.name
+)
+rows_with_products = pytest.mark.parametrize(
+    "workload", [w for w in WORKLOADS if w.quantity == "hvp"], ids=lambda w: w.name
+)
+
+
+@rows_with_products
+def test_reference_product_agrees_with_finite_differences(workload: Workload) -> None:
+    x, v = doubles(workload)
+    value, (product,) = workload.by_hand(x, v)
+    assert value is None and product.shape == x.shape
+
+    def gradient_entry(index: tuple[int, ...], shift: float) -> float:
+        point = x + shift * v
+        return derivative(lambda s: float(workload.function(moved(point, index, s))), 1e-2)
+
+    expected = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        expected[index] = derivative(lambda t, index=index: gradient_entry(index, t), 1e-2)
+    np.testing.assert_allclose(product, expected, rtol=0, atol=1e-7 * np.abs(expected).max())
+
+
+@rows_with_gradients
 def test_reference_gradient_agrees_with_finite_differences(workload: Workload) -> None:
     inputs = doubles(workload)
     value, gradients = workload.by_hand(*inputs)
@@ -39,20 +76,17 @@ def test_reference_gradient_agrees_with_finite_differences(workload: Workload) -
     for argnum, gradient in zip(workload.argnums, gradients, strict=True):
         array = inputs[argnum]
         assert gradient.shape == array.shape
-        # Fourth-order central differences, entry by entry.
         expected = np.empty_like(array)
         for index in np.ndindex(array.shape):
             step = float(1e-4 * max(1.0, abs(array[index])))
 
             def at(shift: float, index=index, array=array, argnum=argnum) -> float:
-                moved = array.copy()
-                moved[index] += shift
-                others = [*inputs[:argnum], moved, *inputs[argnum + 1 :]]
-                return float(workload.function(*others))
+                changed = moved(array, index, shift)
+                return float(
+                    workload.function(*inputs[:argnum], changed, *inputs[argnum + 1 :])
+                )
 
-            expected[index] = (
-                8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step))
-            ) / (12.0 * step)
+            expected[index] = derivative(at, step)
         np.testing.assert_allclose(
             gradient, expected, rtol=0, atol=1e-8 * np.abs(expected).max(initial=0.0)
         )
@@ -69,7 +103,8 @@ def test_inputs_are_the_same_every_time_and_of_the_row_s_type(workload: Workload
 @every_workload
 def test_plain_source_and_hand_gradient_stay_in_the_row_s_type(workload: Workload) -> None:
     inputs = workload.inputs("test")
-    assert np.asarray(workload.function(*inputs)).dtype == workload.dtype
+    arguments = inputs if workload.quantity == "value_and_grad" else inputs[:1]
+    assert np.asarray(workload.function(*arguments)).dtype == workload.dtype
     assert all(gradient.dtype == workload.dtype for gradient in workload.by_hand(*inputs)[1])
 
 
@@ -87,11 +122,15 @@ def test_check_accepts_the_reference_and_nothing_else(workload: Workload) -> Non
     value, exact = workload.reference(inputs)
     gradients = [gradient.astype(workload.dtype) for gradient in exact]
 
-    def judge(found: list[np.ndarray], result: float = value) -> str:
+    def judge(found: list[np.ndarray], result: float | None = value) -> str:
         return check(pair, workload, inputs, result, found).status
 
     assert judge(gradients) == "failed"  # untouched: still to be timed
-    assert judge(gradients, value * (1.0 + 2.0 * workload.tolerance)) == "wrong"
+    if value is None:
+        assert judge(gradients, 1.0) == "wrong"
+    else:
+        assert judge(gradients, value * (1.0 + 2.0 * workload.tolerance)) == "wrong"
+        assert judge(gradients, None) == "wrong"
     off = [gradient.copy() for gradient in gradients]
     largest = np.argmax(np.abs(off[-1]))
     off[-1].flat[largest] *= 1.0 + 3.0 * workload.tolerance
@@ -118,6 +157,7 @@ def test_select_takes_starts_and_shell_patterns_in_table_order() -> None:
     assert [w.name for w in select(["softmax", "rosen"])] == [
         "rosenbrock_10",
         "rosenbrock_1e6",
+        "rosenbrock_hvp",
         "softmax_xent",
     ]
     assert [w.name for w in select(["*_f32"])] == ["black_scholes_f32"]
