@@ -72,6 +72,7 @@ class ProgramWriter:
         self.sizes = Sizes()
         self.slots: list[Slot] = []
         self.slot_of: dict[Value, int] = {}
+        self.scratch: dict[Value, Op] = {}  # buffers of which only a tile exists, and the ops that make them
         self.steps: list[NativeStep | ExternStep] = []
         self.functions: list[str] = []
         self.declarations: dict[str, None] = {}
@@ -93,8 +94,11 @@ class ProgramWriter:
             if op.kind is loops.alloc:
                 if op.results[0] not in self.slot_of:
                     temporaries.append(self.new_slot(op.results[0]))
+            elif op.kind is loops.scratch:
+                self.scratch[op.results[0]] = op
             elif op.kind is loops.view:
-                self.slot_of[op.results[0]] = self.slot_of[op.operands[0]]
+                table = self.scratch if op.operands[0] in self.scratch else self.slot_of
+                table[op.results[0]] = table[op.operands[0]]  # type: ignore[index]
             elif op.kind is loops.constant:
                 continue
             elif op.kind is loops.extern:
@@ -166,7 +170,8 @@ class ProgramWriter:
         seen: dict[int, int] = {}
         for nest in nests:
             for value in nest.operands:
-                seen[self.slot_of[value]] = _bytes(value.type)
+                if value not in self.scratch:
+                    seen[self.slot_of[value]] = _bytes(value.type)
         self.bytes_moved += sum(seen.values())
 
     def ideal_bytes(self) -> int:
@@ -206,7 +211,10 @@ class Segment:
     def buffer(self, value: Value) -> Buffer:
         """Return the native view of a memref, loading its pointer at the function's entry."""
         found = self.buffers.get(value)
-        if found is None:
+        if found is None and value in self.program.scratch:
+            name = self.scratch_name(self.program.scratch[value])
+            found = self.buffers[value] = Buffer(name, value.type.element, value.type.shape)
+        elif found is None:
             slot = self.program.slot_of[value]
             pointer = self.pointers.get(slot)
             if pointer is None:
@@ -233,7 +241,8 @@ class Segment:
         low, high = f"%{stem}lo", f"%{stem}hi"
         extent = self.load_size(op.attributes["extent"])
         rows = self.load_size(op.attributes["rows"])
-        texts = [self.write_nest(nest, (low, high)) for nest in op.regions[0].block.ops[:-1]]
+        nests = op.regions[0].block.ops[:-1]
+        texts = [self.write_nest(nest, (low, high)) for nest in nests]
         for text in texts:
             self.lines += text.before
         self.lines += [
@@ -246,6 +255,10 @@ class Segment:
             f"  %{stem}near = icmp slt i64 %{stem}far, {extent}",
             f"  {high} = select i1 %{stem}near, i64 %{stem}far, i64 {extent}",
         ]
+        scratch = [self.program.scratch.get(value) for nest in nests for value in nest.operands]
+        for made in dict.fromkeys(scratch):
+            if made is not None:
+                self.lines += self.place_scratch(made, low)
         for text in texts:
             self.lines += text.loops
         self.lines += [
@@ -257,6 +270,19 @@ class Segment:
         ]
         for text in texts:
             self.lines += text.after
+
+    def scratch_name(self, op: Op) -> str:
+        return f"%scratch{list(dict.fromkeys(self.program.scratch.values())).index(op)}"
+
+    def place_scratch(self, op: Op, low: str) -> list[str]:
+        """Return the lines that let a tile's memory begin at row `low`, so that nests index it like a whole array."""
+        type: MemRefType = op.results[0].type
+        name, row = self.scratch_name(op), _bytes(type) // type.shape[0]
+        memory = self.entry.fresh(f"alloca i8, i64 {self.load_size(row * op.attributes['rows'])}, align 64", "ptr")
+        return [
+            f"  {name}o = mul i64 {low}, {self.load_size(-row)}",
+            f"  {name} = getelementptr i8, ptr {memory}, i64 {name}o",
+        ]
 
     def load_size(self, value: int) -> str:
         slot = self.program.sizes.slot(value)

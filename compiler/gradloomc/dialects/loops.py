@@ -66,6 +66,13 @@ alloc = OpDef(
     attributes=("type",),
     effects=True,
 )
+scratch = OpDef(
+    "loops.scratch",
+    "A temporary of the shape `type` of which only the `rows` rows of the tile at hand exist at any time.",
+    type_rule=lambda type, rows: type,
+    attributes=("type", "rows"),
+    effects=True,
+)
 
 
 def _extern_type(*buffers: Type, callee: str, results: tuple[Type, ...], attributes: Any) -> tuple[Type, ...]:

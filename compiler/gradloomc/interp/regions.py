@@ -182,6 +182,7 @@ REGION_OPS: dict[str, Callable[..., Any]] = {
     loops.nest.name: _run_nest,
     loops.tiles.name: _run_tiles,
     loops.alloc.name: _run_alloc,
+    loops.scratch.name: _run_alloc,
     loops.fill.name: _run_fill,
     loops.view.name: _run_view,
     loops.constant.name: _run_constant,

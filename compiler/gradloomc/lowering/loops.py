@@ -152,7 +152,7 @@ class BufferAssignment:
     def tiles(self, tiled: Tiled) -> None:
         """Put the nests of a group into one loop over tiles."""
         for op in tiled.ops:
-            self.allocate(op)
+            self.allocate(op, tiled)
         block = Block()
         for op in tiled.ops:
             insertion.location = op.location
@@ -161,10 +161,14 @@ class BufferAssignment:
             loops.end()
         loops.tiles.build([], {"extent": tiled.extent, "rows": tiled.rows}, [Region(block)])
 
-    def allocate(self, op: Op) -> None:
+    def allocate(self, op: Op, tiled: Tiled | None = None) -> None:
         """Make the buffers of a nest's results; reductions start from the neutral element."""
         for (combine, _, _, _), result in zip(op.attributes["outputs"], op.results, strict=True):
-            buffer = loops.alloc(type=memref(result.type.shape, result.type.element))
+            type = memref(result.type.shape, result.type.element)
+            if tiled is not None and result in tiled.scratch:
+                self.values[result] = loops.scratch(type=type, rows=tiled.rows)
+                continue
+            buffer = loops.alloc(type=type)
             if combine != "store":
                 loops.fill(buffer, value=neutral_element(combine, buffer.type.element))
             self.values[result] = buffer

@@ -13,16 +13,18 @@ from gradloomc.ir.core import Op, Value
 TILE_BYTES = 1 << 18
 # Below this a whole array stays in the cache anyway.
 MEMORY_BYTES = 1 << 17
-LEAST_ROWS = 64
+LEAST_ROWS = 32
+# What only the kernels of a tile see lives on the stack, if all of it is no larger than this.
+SCRATCH_BYTES = 1 << 18
 
 
 class Tiled:
-    """Kernels that run together, `rows` of `extent` rows at a time."""
+    """Kernels that run together, `rows` of `extent` rows at a time; of `scratch` only a tile's rows ever exist."""
 
-    __slots__ = ("extent", "ops", "rows")
+    __slots__ = ("extent", "ops", "rows", "scratch")
 
-    def __init__(self, ops: list[Op], extent: int, rows: int):
-        self.ops, self.extent, self.rows = ops, extent, rows
+    def __init__(self, ops: list[Op], extent: int, rows: int, scratch: set[Value]):
+        self.ops, self.extent, self.rows, self.scratch = ops, extent, rows, scratch
 
 
 def plan_tiles(operations: list[Op]) -> list[Op | Tiled]:
@@ -101,7 +103,8 @@ class _Planner:
         self.group, self.later = [], []
         self.rows, self.totals = set(), set()
         if len(group) > 1 and _shares_memory(group):
-            self.items.append(Tiled(group, group[0].attributes["extents"][0], _tile_rows(group)))
+            rows = _tile_rows(group)
+            self.items.append(Tiled(group, group[0].attributes["extents"][0], rows, _scratch(group, rows)))
         else:
             self.items += group
         for op in later:
@@ -131,6 +134,20 @@ def _row_buffers(op: Op) -> set[Value]:
 
 def _bytes(value: Value) -> int:
     return value.type.size * value.type.element.itemsize
+
+
+def _scratch(group: list[Op], rows: int) -> set[Value]:
+    """Return the results that no one outside the group reads, and that its kernels read row by row."""
+    wide = {op for op in group if any(extent > 1 for extent in op.attributes["extents"][1:])}
+    found = [
+        result
+        for op in group
+        if op in wide
+        for (combine, dims, _, _), result in zip(op.attributes["outputs"], op.results, strict=True)
+        if combine == "store" and len(dims) > 1 and dims[0] == 0 and all(user in wide for user in result.uses)
+    ]
+    taken = sum(_bytes(value) // value.type.shape[0] for value in found) * rows
+    return set(found) if taken <= SCRATCH_BYTES else set()
 
 
 def _shares_memory(group: list[Op]) -> bool:

@@ -31,12 +31,14 @@ func.func @sum(%x: memref<4x2xf64>, %w: memref<?xf64>) -> memref<f64> {
 
 // CHECK-LABEL: func.func @tiled
 func.func @tiled(%x: memref<128x4xf64>, %y: memref<128xf64>) {
+  // CHECK-NEXT: %0 = loops.scratch {rows = 64 : i64, type = memref<128x4xf64>} : memref<128x4xf64>
+  %0 = loops.scratch {rows = 64, type = memref<128x4xf64>} : memref<128x4xf64>
   // CHECK-NEXT: loops.tiles {extent = 128 : i64, rows = 64 : i64} : () -> () {
   loops.tiles {extent = 128, rows = 64} : () -> () {
     // CHECK-NEXT: loops.nest %x, %y
     loops.nest %x, %y {extents = array<i64: 128, 4>, width = 8} : (memref<128x4xf64>, memref<128xf64>) -> () {
-      %0 = loops.load %x {map = [array<i64: 0, 1, 0>, array<i64: 1, 1, 0>]} : (memref<128x4xf64>) -> f64
-      loops.reduce %0, %y {combine = "add", dims = array<i64: 0>, high = array<i64: 128, 4>, low = array<i64: 0, 0>} : (f64, memref<128xf64>) -> ()
+      %1 = loops.load %x {map = [array<i64: 0, 1, 0>, array<i64: 1, 1, 0>]} : (memref<128x4xf64>) -> f64
+      loops.reduce %1, %y {combine = "add", dims = array<i64: 0>, high = array<i64: 128, 4>, low = array<i64: 0, 0>} : (f64, memref<128xf64>) -> ()
       loops.end
     }
     loops.end

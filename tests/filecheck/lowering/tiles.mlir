@@ -4,7 +4,7 @@
 // CHECK-LABEL: func.func @row_sums_then_quotient
 // CHECK: %[[SUMS:.*]] = loops.alloc {type = memref<1024xf64>}
 // CHECK: %[[OUT:.*]] = loops.alloc {type = memref<1024x256xf64>}
-// CHECK: loops.tiles {extent = 1024 : i64, rows = 64 : i64}
+// CHECK: loops.tiles {extent = 1024 : i64, rows = 32 : i64}
 // CHECK: loops.nest %x, %[[SUMS]] {extents = array<i64: 1024, 256>
 // CHECK: loops.nest %x, %[[SUMS]], %[[OUT]] {extents = array<i64: 1024, 256>
 // CHECK: func.return %[[OUT]]
@@ -24,4 +24,20 @@ func.func @centred(%x: tensor<1024x256xf64>) -> tensor<1024x256xf64> {
   %1 = nd.broadcast %0 {dims = array<i64: 1>, shape = array<i64: 1024, 256>} : (tensor<256xf64>) -> tensor<1024x256xf64>
   %2 = nd.sub %x, %1 : tensor<1024x256xf64>
   func.return %2 : tensor<1024x256xf64>
+}
+
+// What only the kernels of a tile see exists for one tile at a time: here the sines, which two walks need.
+// CHECK-LABEL: func.func @sines_over_their_sum
+// CHECK: %[[SINES:.*]] = loops.scratch {rows = {{[0-9]+}} : i64, type = memref<1024x256xf64>}
+// CHECK: loops.tiles
+// CHECK: loops.store %{{.*}}, %[[SINES]]
+// CHECK: loops.load %[[SINES]]
+func.func @sines_over_their_sum(%x: tensor<1024x256xf64>) -> tensor<1024x256xf64> {
+  %0 = nd.sin %x : tensor<1024x256xf64>
+  %1 = nd.exp %0 : tensor<1024x256xf64>
+  %2 = nd.tan %1 : tensor<1024x256xf64>
+  %3 = nd.reduce_sum %2 {axes = array<i64: 1>} : (tensor<1024x256xf64>) -> tensor<1024xf64>
+  %4 = nd.broadcast %3 {dims = array<i64: 0>, shape = array<i64: 1024, 256>} : (tensor<1024xf64>) -> tensor<1024x256xf64>
+  %5 = nd.div %2, %4 : tensor<1024x256xf64>
+  func.return %5 : tensor<1024x256xf64>
 }
