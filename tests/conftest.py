@@ -1,5 +1,8 @@
 """What all tests share: `.mlir` files as tests, golden files, and a place for reproducers."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files instead of comparing"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled code out of the user's own cache, also that of child processes."""
+    directory = tempfile.mkdtemp(prefix="gradloom-tests-")
+    os.environ["GRADLOOM_CACHE_DIR"] = directory
+    os.environ["GRADLOOM_CACHE"] = "on"
+    config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

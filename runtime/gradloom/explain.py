@@ -6,7 +6,7 @@ Lowers the program's function once more, on a copy, because the executable keeps
 import os
 from typing import TYPE_CHECKING
 
-from gradloomc.codegen.jit import target
+from gradloomc.codegen.native import host
 from gradloomc.dialects import kernel
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op
@@ -36,7 +36,7 @@ def level_text(program: "Program", level: str, generic: bool = False) -> str:
     if level == "llvm":
         return program.executable.program.text
     if level == "asm":
-        return target().assembly(program.executable.program.text)
+        return _assembly(program.executable.program.text)
     return function_text(program.function, level, generic)
 
 
@@ -48,11 +48,17 @@ def function_text(function: Op, level: str, generic: bool = False) -> str:
     if level == "kernels":
         return print_op(to_kernels(copy), generic)
     if level == "loops":
-        return print_op(lower_to_loops(to_kernels(copy), target().vector_bits), generic)
+        return print_op(lower_to_loops(to_kernels(copy), host().vector_bits), generic)
     if level in ("llvm", "asm"):
-        text = lower(copy, target().vector_bits, target().function_attributes).text
-        return text if level == "llvm" else target().assembly(text)
+        text = lower(copy, host().vector_bits, host().function_attributes).text
+        return text if level == "llvm" else _assembly(text)
     raise UnsupportedError(f"there is no level {level!r}", fix=f"choose one of {', '.join(LEVELS)}")
+
+
+def _assembly(text: str) -> str:
+    from gradloomc.codegen.jit import compiler
+
+    return compiler().assembly(text)
 
 
 def explain(program: "Program") -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from gradloom.exec import binding, executable
 from gradloom.exec.executable import BINDER_FROM_CALL, Executable
-from gradloomc.codegen.jit import target
+from gradloomc.codegen.native import counts, host
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at
@@ -127,14 +127,14 @@ def test_wrong_arguments(arrays: list[Any], message: str) -> None:
 
 def test_a_new_length_uses_the_same_native_code() -> None:
     """Extents are run-time values: only the class of the length (below or above a vector) is in the text."""
-    before = target().count
+    before = counts.compiled
     results = {}
     for length in (1000, 1001, 5000, 12345):
         compiled = product_and_sum((length,))
         results[length] = compiled.stats.reused_native_code
         x = np.arange(float(length))
         assert compiled.run([x, x])[1] == pytest.approx(np.dot(x, x), rel=1e-14)
-    assert target().count - before <= 1
+    assert counts.compiled - before <= 1
     assert list(results.values())[1:] == [True, True, True]
 
 
@@ -211,9 +211,9 @@ def test_bools_in_and_out() -> None:
 
 def test_native_code_is_found_by_its_text() -> None:
     first = product_and_sum((64,))
-    count = len(executable._native)
+    before = counts.compiled, counts.from_disk, counts.in_memory
     assert product_and_sum((64,)).stats.reused_native_code
-    assert len(executable._native) == count
+    assert (counts.compiled, counts.from_disk, counts.in_memory) == (*before[:2], before[2] + 1)
     assert first.stats.compile_seconds > 0
 
 
@@ -262,7 +262,7 @@ def test_a_failing_library_call_leaves_the_program_usable() -> None:
 @pytest.mark.parametrize("bits", [128, 256, 512])
 def test_every_register_width(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code for narrower registers (other CPUs) gives the same elements, and sums within a few last places."""
-    monkeypatch.setattr(target(), "vector_bits", bits)
+    monkeypatch.setattr(host(), "vector_bits", bits)
     kind = tensor((7, 45), f64)
 
     def program(x: Value) -> list[Value]:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from gradloom.exec.executable import Executable
 from gradloomc.ad.transform import jvp_of, vjp_of
 from gradloomc.codegen import nest
-from gradloomc.codegen.jit import target
+from gradloomc.codegen.native import host
 from gradloomc.dialects.func import body_of
 from gradloomc.interp.interpreter import interpret
 from gradloomc.ir.core import Op
@@ -33,7 +33,7 @@ LEVELS: dict[str, Callable[[Op], Op]] = {
     "nd": lambda function: function,
     "clean": clean,
     "kernels": to_kernels,
-    "loops": lambda function: lower_to_loops(to_kernels(function), target().vector_bits),
+    "loops": lambda function: lower_to_loops(to_kernels(function), host().vector_bits),
 }
 
 
@@ -67,7 +67,7 @@ def assert_levels_agree(function: Op, arrays: Sequence[Any], tolerance: float = 
 @pytest.fixture
 def small_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plan as for long arrays: 128-bit vectors two at a time, short blocks of sums, tiles of a few rows."""
-    monkeypatch.setattr(target(), "vector_bits", 128)
+    monkeypatch.setattr(host(), "vector_bits", 128)
     monkeypatch.setattr(loops, "LONG_NEST", 64)
     monkeypatch.setattr(nest, "BLOCK_VECTORS", 2)
     monkeypatch.setattr(tile, "LEAST_ROWS", 8)

@@ -1,48 +1,59 @@
-"""LLVM through llvmlite: text in, callable addresses out. The only file that imports llvmlite.
+"""LLVM through llvmlite: text in, objects or callable addresses out. The only file that imports llvmlite.
+
+Importing it takes longer than a small compilation, so nothing imports this file before it has to: compiled code is
+asked for in `native.py`, the machine in `host.py`.
 
 Code is generated without mid-level passes (the text is already vectorised, folded and free of common subexpressions) at
-codegen level 1, which gives the run time of level 3 for a fraction of its compile time.
+codegen level 1, which gives the run time of level 3 for a fraction of its compile time. It is position-independent with
+constants near the code, so that an instruction can name one as its operand: LLVM's default for compilation in memory
+loads a 64-bit address into a register first.
 """
 
+import os
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 
+from gradloomc.codegen.host import Host
+
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A child that is forked while another thread compiles would wait for llvmlite's own lock for ever.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-class Target:
-    """The host: its triple, CPU, vector width and the linker that keeps compiled code alive."""
+class Compiler:
+    """LLVM for the host, and its linker, which keeps what was linked alive for the life of the process."""
 
     def __init__(self) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        self.triple: str = llvm.get_process_triple()
-        self.cpu: str = llvm.get_host_cpu_name()
         features = llvm.get_host_cpu_features()
-        self.features: str = features.flatten()
-        self.vector_bits = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
-        self.machine = self.new_machine()
+        self.host = Host(
+            llvmlite.__version__,
+            llvm.get_process_triple(),
+            llvm.get_host_cpu_name(),
+            features.flatten(),
+            512 if features.get("avx512f") else 256 if features.get("avx2") else 128,
+        )
+        self.machine = self._new_machine()
         self.layout = str(self.machine.target_data)
-        self.linker = llvm.create_lljit_compiler(self.new_machine())
-        self.trackers: list[Any] = []  # code lives as long as the process
+        self.linker: Any = None
+        self.trackers: list[Any] = []
         self.count = 0
 
-    def new_machine(self) -> Any:
-        return llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.features, opt=1, reloc="default", codemodel="jitdefault", jit=True
+    def _new_machine(self) -> Any:
+        target = llvm.Target.from_triple(self.host.triple)
+        return target.create_target_machine(
+            cpu=self.host.cpu, features=self.host.features, opt=1, reloc="pic", codemodel="small", jit=True
         )
-
-    @property
-    def function_attributes(self) -> str:
-        """Attributes that every generated function carries; without them LLVM halves 512-bit vectors on some CPUs."""
-        width = self.vector_bits
-        return f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
 
     def parse(self, text: str) -> Any:
         module = llvm.parse_assembly(text)
-        module.triple = self.triple
+        module.triple = self.host.triple
         module.data_layout = self.layout
         return module
 
@@ -51,29 +62,38 @@ class Target:
         with _lock:
             return self.machine.emit_assembly(self.parse(text))
 
-    def compile(self, text: str, symbols: list[str]) -> dict[str, int]:
-        """Compile a module; return the addresses of `symbols`. The code stays for the life of the process."""
-        if not symbols:
-            return {}
+    def emit(self, text: str) -> bytes:
+        """Compile a module; return the relocatable object."""
         with _lock:
-            image = self.machine.emit_object(self.parse(text))
             self.count += 1
-            builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
+            return self.machine.emit_object(self.parse(text))
+
+    def link(self, data: bytes, symbols: Sequence[str], given: Mapping[str, int]) -> dict[str, int]:
+        """Put an object into memory; return the addresses of `symbols`.
+
+        Args:
+            given: addresses of functions that are not found in the process.
+        """
+        with _lock:
+            if self.linker is None:
+                self.linker = llvm.create_lljit_compiler(self._new_machine())
+            builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
+            for name, address in given.items():
+                builder.import_symbol(name, address)
             for symbol in symbols:
                 builder.export_symbol(symbol)
-            tracker = builder.link(self.linker, f"gradloom{self.count}")
+            tracker = builder.link(self.linker, f"gradloom{len(self.trackers)}")
             self.trackers.append(tracker)
             return {symbol: tracker[symbol] for symbol in symbols}
 
 
-_target: Target | None = None
+_compiler: Compiler | None = None
 
 
-def target() -> Target:
-    """Return the host target, made at first use."""
-    global _target
-    if _target is None:
-        with _lock:
-            if _target is None:
-                _target = Target()
-    return _target
+def compiler() -> Compiler:
+    """Return the compiler for the host, made at first use."""
+    global _compiler
+    with _lock:
+        if _compiler is None:
+            _compiler = Compiler()
+        return _compiler

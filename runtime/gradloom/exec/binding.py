@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from gradloomc.codegen.native import compile_module
+
 HEADER = object.__basicsize__
 TYPE, DATA, NDIM, DIMS, DESCR, FLAGS = HEADER - 8, HEADER, HEADER + 8, HEADER + 16, HEADER + 40, HEADER + 48
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
@@ -129,12 +131,10 @@ def binder() -> Any:
     """Return the compiled `bind(arrays, count, expected, pointers, type) -> 1 or 0`; None where it cannot be used."""
     global _binder
     if _binder is None:
-        from gradloomc.codegen.jit import target
-
         if not layout_is_known():
             _binder = False
         else:
-            address = target().compile(_ITEMS_TEXT + _TUPLE_TEXT, ["gl_bind"])["gl_bind"]
+            address = compile_module(_ITEMS_TEXT + _TUPLE_TEXT, ["gl_bind"]).addresses["gl_bind"]
             signature = ctypes.PYFUNCTYPE(
                 ctypes.c_int64, ctypes.py_object, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
             )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradloom.exec.binding import DATA, TUPLE_ITEMS, bind_text, layout_is_known
+from gradloomc.codegen.native import compile_module
 
 # Words of the table; the names stand for their positions.
 _WORDS = (
@@ -179,8 +180,6 @@ def _method_definition() -> Any:
     """Return the definition of the builtin, compiled once; False where the layout is not known."""
     global _definition
     if _definition is None:
-        from gradloomc.codegen.jit import target
-
         # Its memory for pointers is shared by all calls, which the interpreter's lock keeps apart.
         locked = getattr(sys, "_is_gil_enabled", lambda: True)()
         try:
@@ -190,7 +189,7 @@ def _method_definition() -> Any:
         if not known:
             _definition = False
         else:
-            address = target().compile(bind_text() + _entry_text(), ["gl_entry"])["gl_entry"]
+            address = compile_module(bind_text() + _entry_text(), ["gl_entry"]).addresses["gl_entry"]
             _definition = _MethodDefinition(b"run", address, _METH_FASTCALL, None)
     return _definition
 

@@ -5,7 +5,6 @@ Compiled text is shared: two programs with the same text (the same function on a
 
 import ctypes
 import math
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from gradloom.exec.binding import binder, expectations
 from gradloom.exec.entry import make_entry
 from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import POOL_FROM_BYTES, pool
+from gradloomc.codegen.native import compile_module, host
 from gradloomc.codegen.program import ExternStep, NativeStep
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
@@ -23,8 +23,6 @@ from gradloomc.pipelines import lower
 
 Array = np.ndarray[Any, Any]
 
-_native: dict[str, dict[str, Any]] = {}
-_native_lock = threading.Lock()
 _ARRAY_TYPE = id(np.ndarray)
 # Temporaries of up to this size stay allocated between calls; larger ones come from the pool each time.
 KEPT_BYTES = 1 << 24
@@ -53,18 +51,10 @@ class Stats(NamedTuple):
 
 
 def native_functions(text: str, symbols: list[str]) -> tuple[dict[str, Any], bool]:
-    """Return the callables of a module's functions, compiling it unless the same text was compiled before."""
-    with _native_lock:
-        found = _native.get(text)
-    if found is not None:
-        return found, True
-    from gradloomc.codegen.jit import target
-
-    addresses = target().compile(text, symbols)
-    functions = {symbol: _SIGNATURE(address) for symbol, address in addresses.items()}
-    with _native_lock:
-        _native[text] = functions
-    return functions, False
+    """Return the callables of a module's functions, and whether they were there without compiling."""
+    module = compile_module(text, symbols)
+    functions = {symbol: _SIGNATURE(module.addresses[symbol]) for symbol in symbols}
+    return functions, module.source != "llvm"
 
 
 class Frame:
@@ -103,12 +93,9 @@ class Executable:
     """
 
     def __init__(self, function: Op):
-        from gradloomc.codegen.jit import target
-
-        host = target()
         start = time.perf_counter()
         self.function = function
-        self.program = program = lower(function, host.vector_bits, host.function_attributes)
+        self.program = program = lower(function, host().vector_bits, host().function_attributes)
         lowered = time.perf_counter()
         symbols = [step.symbol for step in program.steps if isinstance(step, NativeStep)]
         functions, reused = native_functions(program.text, symbols)
