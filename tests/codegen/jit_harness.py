@@ -15,6 +15,7 @@ import numpy as np
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.lanes import Lanes
+from gradloomc.codegen.x86 import AVX512
 
 _SCALARS = {"f64": "double", "f32": "float"}
 _NUMPY = {"f64": np.float64, "f32": np.float32}
@@ -36,9 +37,17 @@ def target_machine() -> llvm.TargetMachine:
     )
 
 
-def kernel_text(emit: Callable[..., str], dtype: str, width: int, arity: int) -> str:
+def host_features() -> frozenset[str]:
+    """Return what code for the host may use beyond LLVM's portable instructions."""
+    found = llvm.get_host_cpu_features()
+    return frozenset({AVX512}) if all(found.get(f"avx512{part}") for part in ("f", "dq", "vl")) else frozenset()
+
+
+def kernel_text(
+    emit: Callable[..., str], dtype: str, width: int, arity: int, features: frozenset[str] = frozenset()
+) -> str:
     """Return a module with `void k(ptr x0, .., ptr y, i64 n)`, where `width` divides n."""
-    body = Body(entry_label="loop")
+    body = Body(entry_label="loop", features=features)
     lanes = Lanes(body, dtype, width)
     scalar, vector = _SCALARS[dtype], lanes.float_type
     align = 8 if dtype == "f64" else 4
@@ -74,11 +83,17 @@ class Kernel:
     """A compiled elementwise kernel, called with arrays like a NumPy function."""
 
     def __init__(
-        self, emit: Callable[..., str], dtype: str, width: int | None = None, arity: int = 1
+        self,
+        emit: Callable[..., str],
+        dtype: str,
+        width: int | None = None,
+        arity: int = 1,
+        features: frozenset[str] | None = None,
     ) -> None:
+        """Compile `emit`; `features` are the host's by default, none for the portable code."""
         self.dtype = _NUMPY[dtype]
         self.width = width or _NATIVE_WIDTH[dtype]
-        self.text = kernel_text(emit, dtype, self.width, arity)
+        self.text = kernel_text(emit, dtype, self.width, arity, host_features() if features is None else features)
         machine = target_machine()
         module = llvm.parse_assembly(self.text)
         module.triple = llvm.get_process_triple()

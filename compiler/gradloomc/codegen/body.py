@@ -23,6 +23,7 @@ class Body:
         current_block: label of the basic block that is being written; a `phi` in another block
             names this one, so read it *after* the last instruction of the stretch.
         types: value name -> LLVM type, for the values whose emitter told it.
+        features: the instruction sets beyond LLVM's portable ones that the code may use.
     """
 
     __slots__ = (
@@ -31,6 +32,7 @@ class Body:
         "_parent",
         "current_block",
         "declarations",
+        "features",
         "functions",
         "lines",
         "prefix",
@@ -38,17 +40,22 @@ class Body:
     )
 
     def __init__(
-        self, prefix: str = "v", entry_label: str = "entry", parent: Body | None = None
+        self,
+        prefix: str = "v",
+        entry_label: str = "entry",
+        parent: Body | None = None,
+        features: frozenset[str] = frozenset(),
     ) -> None:
         """Start an empty body whose values are named `%<prefix>0`, `%<prefix>1`, ...
 
         A `parent` is a body that dominates this one (the code around a loop): what it has already
-        computed is not computed again here, and both share declarations, functions and types.
+        computed is not computed again here, and both share declarations, functions, types and features.
         """
         self.prefix = prefix
         self.lines: list[str] = []
         self.declarations: dict[str, None] = parent.declarations if parent else {}
         self.functions: dict[str, str] = parent.functions if parent else {}
+        self.features: frozenset[str] = parent.features if parent else features
         self.current_block = entry_label
         self.types: dict[str, str] = parent.types if parent else {}
         self._parent = parent

@@ -12,6 +12,7 @@ from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import memory_scalar
 from gradloomc.codegen.nest import NestWriter, Text
 from gradloomc.codegen.nest_context import Buffer, Sizes
+from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types
@@ -201,7 +202,7 @@ class Segment:
 
     def __init__(self, program: ProgramWriter, symbol: str):
         self.program, self.symbol = program, symbol
-        self.entry = Body("e")
+        self.entry = Body("e", features=features_of(program.attributes))
         self.lines: list[str | Body] = []
         self.allocas: list[str] = []
         self.buffers: dict[Value, Buffer] = {}

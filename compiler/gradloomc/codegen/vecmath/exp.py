@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.primitives import FORMATS, coefficients, polynomial
+from gradloomc.codegen.x86 import has_avx512, scale_by_power
 
 __all__ = [
     "LOG2_E",
@@ -61,35 +62,37 @@ def power_factors(lanes: Lanes, bits: str) -> tuple[str, str]:
     return first, lanes.bits_to_float(lanes.shl(lanes.isub(bits, half), mantissa))
 
 
-def scale(lanes: Lanes, value: str, bits: str) -> str:
+def scale(lanes: Lanes, value: str, bits: str, n: str) -> str:
     """Return value * 2^n, rounded once, for n + 2 * bias in the low bits of `bits`.
 
     Multiplying (rather than adding to the exponent field) leaves a nan a nan.
     """
+    if has_avx512(lanes):
+        return scale_by_power(lanes, value, n)
     first, second = power_factors(lanes, bits)
     return lanes.mul(lanes.mul(value, first), second)
 
 
-def _exp_factors(lanes: Lanes, x: str) -> tuple[str, str]:
-    """Return (e^r - 1, bits) with e^x = 2^n e^r and n + 2 * bias in the low bits of `bits`."""
+def _exp_factors(lanes: Lanes, x: str) -> tuple[str, str, str]:
+    """Return (e^r - 1, bits, n) with e^x = 2^n e^r and n + 2 * bias in the low bits of `bits`."""
     form = FORMATS[lanes.dtype]
     x = lanes.clamp_below(lanes.clamp_above(x, form.exp_high), form.exp_low)
-    bits, _, r = reduce_exp(lanes, x, 2 * form.bias)
-    return expm1_reduced(lanes, r), bits
+    bits, n, r = reduce_exp(lanes, x, 2 * form.bias)
+    return expm1_reduced(lanes, r), bits, n
 
 
 def emit_exp(lanes: Lanes, x: str) -> str:
     """Return e^x."""
     lanes = lanes.exact()
-    p, bits = _exp_factors(lanes, x)
-    return scale(lanes, lanes.add(p, 1.0), bits)
+    p, bits, n = _exp_factors(lanes, x)
+    return scale(lanes, lanes.add(p, 1.0), bits, n)
 
 
 def exp_rounding_error(lanes: Lanes, x: str) -> str:
     """Return what `emit_exp` loses in its last addition, the larger part of its error."""
-    p, bits = _exp_factors(lanes, x)
+    p, bits, n = _exp_factors(lanes, x)
     total = lanes.add(p, 1.0)
-    return scale(lanes, lanes.add(lanes.sub(1.0, total), p), bits)
+    return scale(lanes, lanes.add(lanes.sub(1.0, total), p), bits, n)
 
 
 def emit_exp2(lanes: Lanes, x: str) -> str:
@@ -100,9 +103,10 @@ def emit_exp2(lanes: Lanes, x: str) -> str:
     x = lanes.clamp_below(lanes.clamp_above(x, high), low)
     magic = form.magic + 2 * form.bias
     shifted = lanes.add(x, magic)
-    r = lanes.sub(x, lanes.sub(shifted, magic))
+    n = lanes.sub(shifted, magic)
+    r = lanes.sub(x, n)
     power = lanes.fma(r, polynomial(lanes, r, coefficients(lanes, "exp2")), 1.0)
-    return scale(lanes, power, lanes.float_to_bits(shifted))
+    return scale(lanes, power, lanes.float_to_bits(shifted), n)
 
 
 def emit_expm1(lanes: Lanes, x: str) -> str:
@@ -133,10 +137,10 @@ def emit_sigmoid(lanes: Lanes, x: str) -> str:
     shifted = lanes.fma(x, LOG2_E, magic)
     n = lanes.sub(shifted, magic)
     r = lanes.fma(n, form.ln2_low, lanes.fma(n, form.ln2_high, lanes.neg(x)))
-    first, second = power_factors(lanes, lanes.float_to_bits(shifted))
-    power = lanes.mul(first, second)
+    bits = lanes.float_to_bits(shifted)
+    power = scale(lanes, lanes.c(1.0), bits, n)
     # 1 + 2^n loses a small power; what it lost joins e^r - 1.
     base = lanes.add(power, 1.0)
     lost = lanes.sub(power, lanes.sub(base, 1.0))
     denominator = lanes.add(base, lanes.add(expm1_reduced(lanes, r), lost))
-    return lanes.mul(lanes.mul(lanes.div(1.0, denominator), first), second)
+    return scale(lanes, lanes.div(1.0, denominator), bits, n)

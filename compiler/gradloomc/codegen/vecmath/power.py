@@ -74,9 +74,9 @@ def _power_f64(lanes: Lanes, base: str, exponent: str) -> str:
     clamped = lanes.clamp_below(lanes.clamp_above(product, form.exp_high), form.exp_low)
     # A clamped product may be infinite, its error then nan; the outcome is 0 or inf either way.
     error = lanes.select(lanes.fcmp("oeq", clamped, product), error, 0.0)
-    bits, _, r = reduce_exp(lanes, clamped, 2 * form.bias)
+    bits, n, r = reduce_exp(lanes, clamped, 2 * form.bias)
     grown = lanes.add(expm1_reduced(lanes, lanes.add(r, error)), 1.0)
-    return scale(lanes, grown, bits)
+    return scale(lanes, grown, bits, n)
 
 
 def _power_f32(lanes: Lanes, base: str, exponent: str) -> str:
