@@ -25,6 +25,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
+def _vector_bits(features: Mapping[str, bool]) -> int:
+    """Return the width of a vector register; 512 bits mean AVX-512 with its parts f, dq and vl (see x86.py)."""
+    if all(features.get(f"avx512{part}") for part in ("f", "dq", "vl")):
+        return 512
+    return 256 if features.get("avx2") else 128
+
+
 class Compiler:
     """LLVM for the host, and its linker, which keeps what was linked alive for the life of the process."""
 
@@ -37,7 +44,7 @@ class Compiler:
             llvm.get_process_triple(),
             llvm.get_host_cpu_name(),
             features.flatten(),
-            512 if features.get("avx512f") else 256 if features.get("avx2") else 128,
+            _vector_bits(features),
         )
         self.machine = self._new_machine()
         self.layout = str(self.machine.target_data)
