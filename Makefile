@@ -49,9 +49,11 @@ STAMPS := $(VENV)/.stamp-demo $(VENV)/.stamp-test $(VENV)/.stamp-lint $(VENV_BEN
 
 $(STAMPS): EXTRA = $(subst .stamp-,,$(@F))
 $(VENV_BENCH)/.stamp-bench: PIP_EXTRA = $(PIP_FLAGS_BENCH)
+$(VENV_BENCH)/.stamp-bench: PIP_UNPINNED = pytensor==3.0.7
 $(STAMPS): pyproject.toml
 	@echo "Installing gradloom[$(EXTRA)] into $(@D) (the first time takes a while)"
 	@$(@D)/bin/python -m pip install $(PIP_FLAGS) $(PIP_EXTRA) --editable '.[$(EXTRA)]'
+	@$(if $(PIP_UNPINNED),$(@D)/bin/python -m pip install $(PIP_FLAGS) --no-deps $(PIP_UNPINNED))
 	@touch $@
 
 $(filter $(VENV)/%,$(STAMPS)): | $(VENV)/bin/python

@@ -1,4 +1,4 @@
-"""Start one fresh, pinned, single-threaded process per (row, peer) and collect what they measure.
+"""Start one fresh, pinned process per (row, peer, number of threads) and collect what they measure.
 
 Owns the processes and their environment. What happens inside one is `measure.py`'s business.
 """
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,17 +25,17 @@ from bench.workload import Size, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
 
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    ),
-    "1",
+# What says how many threads a library starts. An adapter may need more: its `environment`, its `load`.
+THREADS = (
+    "BENCH_THREADS",  # read by the adapters
+    "GRADLOOM_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
 )
 
 # A heap that is never given back: glibc then serves every array from memory it already holds, and
@@ -49,7 +49,11 @@ KEEP_HEAP = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is made: its size, how long each pair is timed, where, and how often."""
+    """How a run is made: its size, how long each pair is timed, where, how often, on how many threads.
+
+    `processor` is where one thread is pinned; more of them get as many processors, from there on
+    downwards.
+    """
 
     size: Size = "full"
     seconds: float = 1.0
@@ -57,6 +61,7 @@ class Settings:
     processor: int = 0
     timeout: float = 600.0
     keep_heap: bool = False
+    threads: tuple[int, ...] = (1,)
 
 
 def run(
@@ -64,41 +69,49 @@ def run(
     names: list[str],
     settings: Settings,
     progress: Callable[[Measurement], None] = lambda measurement: None,
-) -> Run:
-    """Measure every pair, round by round; `progress` hears of each as it ends.
+) -> list[Run]:
+    """Measure every pair, round by round; return a run for each number of threads.
 
-    Of several rounds a pair keeps the one with the lowest median: other work on the machine can
-    only make a round slower.
+    `progress` hears of each measurement as it ends. Of several rounds a pair keeps the one with the
+    lowest median: other work on the machine can only make a round slower.
     """
-    best: dict[tuple[str, str], Measurement] = {}
-    for workload, name in _pairs(workloads, names, settings.rounds):
-        measurement = measure(workload.name, name, settings)
+    best: dict[tuple[str, str, int], Measurement] = {}
+    for workload, name, threads in _pairs(workloads, names, settings):
+        measurement = measure(workload.name, name, settings, threads)
         progress(measurement)
-        pair = workload.name, name
+        pair = workload.name, name, threads
         best[pair] = _better(best.get(pair), measurement)
-    return Run(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        size=settings.size,
-        machine=describe_machine(),
-        settings={
-            "seconds": settings.seconds,
-            "rounds": settings.rounds,
-            "processor": settings.processor,
-            "keep_heap": settings.keep_heap,
-        },
-        rows=[describe(workload, settings.size) for workload in workloads],
-        peers={name: _describe_peer(name, best) for name in names},
-        measurements=list(best.values()),
-    )
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    machine = describe_machine()
+    return [
+        Run(
+            created=created,
+            size=settings.size,
+            machine=machine,
+            settings={
+                "seconds": settings.seconds,
+                "rounds": settings.rounds,
+                "processor": settings.processor,
+                "keep_heap": settings.keep_heap,
+                "threads": threads,
+            },
+            rows=[describe(workload, settings.size) for workload in workloads],
+            peers={name: _describe_peer(name, best.values()) for name in names},
+            measurements=[one for (_, _, count), one in best.items() if count == threads],
+        )
+        for threads in settings.threads
+    ]
 
 
 def _pairs(
-    workloads: list[Workload], names: list[str], rounds: int
-) -> Iterator[tuple[Workload, str]]:
-    for _ in range(rounds):
+    workloads: list[Workload], names: list[str], settings: Settings
+) -> Iterator[tuple[Workload, str, int]]:
+    """What is measured, in order: a pair's numbers of threads right after one another."""
+    for _ in range(settings.rounds):
         for workload in workloads:
             for name in names:
-                yield workload, name
+                for threads in settings.threads:
+                    yield workload, name, threads
 
 
 def _better(old: Measurement | None, new: Measurement) -> Measurement:
@@ -107,43 +120,68 @@ def _better(old: Measurement | None, new: Measurement) -> Measurement:
     return new if new.median is not None and new.median < old.median else old
 
 
-def measure(row: str, name: str, settings: Settings) -> Measurement:
+def measure(row: str, name: str, settings: Settings, threads: int = 1) -> Measurement:
     """Return the measurement of one pair, from a process of its own."""
+    arguments = [row, name, settings.size, str(settings.seconds)]
+    try:
+        found = child("bench.measure", arguments, name, settings, threads)
+    except TimeoutError as error:
+        return Measurement(row, name, "timeout", reason=str(error))
+    except ChildProcessError as error:
+        return Measurement(row, name, "failed", reason=str(error))
+    return read_measurement(found)
+
+
+def child(
+    module: str, arguments: list[str], peer: str, settings: Settings, threads: int = 1, **variables: str
+) -> Any:
+    """Run `python -m module arguments --output FILE` pinned and with fresh caches; return FILE's JSON.
+
+    `variables` are added to the environment that the column `peer` gets.
+
+    Raises:
+        TimeoutError: it took longer than the settings allow.
+        ChildProcessError: it wrote no result; the message has the last line it printed.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        output = Path(folder, "measurement.json")
-        command = [sys.executable, "-m", "bench.measure", row, name, settings.size]
-        command += [str(settings.seconds), "--output", str(output)]
+        output = Path(folder, "result.json")
         log = Path(folder, "log.txt")
         with log.open("w") as stream:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", module, *arguments, "--output", str(output)],
                 cwd=ROOT,
-                env=environment(name, folder, settings.keep_heap),
+                env=environment(peer, folder, settings.keep_heap, threads) | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Pinned before Python starts, so that every thread pool sees one processor.
-                preexec_fn=lambda: _pin(settings.processor),
+                # Pinned before Python starts, so that every thread pool sees its processors only.
+                preexec_fn=lambda: _pin(settings.processor, threads),
             )
             try:
                 code = process.wait(settings.timeout)
             except subprocess.TimeoutExpired:
                 _stop(process)
-                reason = f"no result after {settings.timeout:.0f} s"
-                return Measurement(row, name, "timeout", reason=reason)
+                raise TimeoutError(f"no result after {settings.timeout:.0f} s") from None
             except BaseException:
                 _stop(process)
                 raise
         if output.exists():
-            return read_measurement(json.loads(output.read_text()))
+            return json.loads(output.read_text())
         last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-        return Measurement(row, name, "failed", reason=f"exit status {code}: {last[:300]}")
+        raise ChildProcessError(f"exit status {code}: {last[:300]}")
 
 
-def _pin(processor: int) -> None:
+def _pin(processor: int, threads: int) -> None:
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {processor})
+        os.sched_setaffinity(0, processors(processor, threads, os.sched_getaffinity(0)))
+
+
+def processors(first: int, threads: int, usable: Iterable[int]) -> set[int]:
+    """Return `first` and the ones below it, then those above: one for each thread, as far as there are."""
+    below = sorted((one for one in usable if one < first), reverse=True)
+    above = sorted(one for one in usable if one > first)
+    return {first, *[*below, *above][: threads - 1]}
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -153,13 +191,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def environment(name: str, folder: str, keep_heap: bool) -> dict[str, str]:
-    """Return the environment of a measuring process: one thread, and caches that start empty."""
-    variables = {key: os.environ[key] for key in os.environ if not key.startswith("MALLOC_")}
+def environment(name: str, folder: str, keep_heap: bool, threads: int = 1) -> dict[str, str]:
+    """Return the environment of a measuring process: so many threads, and caches that start empty."""
+    own = ("MALLOC_", "GRADLOOM_")  # what the user set for other programs must not show up in figures
+    variables = {key: os.environ[key] for key in os.environ if not key.startswith(own)}
     # gradloom need not be installed: the source roots stand next to this folder.
     roots = [str(ROOT / "runtime"), str(ROOT / "compiler"), os.environ.get("PYTHONPATH", "")]
     variables |= {
-        **ONE_THREAD,
+        **dict.fromkeys(THREADS, str(threads)),
         "PYTHONPATH": os.pathsep.join(root for root in roots if root),
         "XDG_CACHE_HOME": folder,
         "TORCHINDUCTOR_CACHE_DIR": folder,
@@ -168,7 +207,8 @@ def environment(name: str, folder: str, keep_heap: bool) -> dict[str, str]:
     if keep_heap:
         variables |= KEEP_HEAP
     try:
-        variables |= peers.find(name).environment
+        for key, value in peers.find(name).environment.items():
+            variables[key] = value.format(threads=threads, parallel=str(threads > 1).lower(), folder=folder)
     except ImportError:
         pass  # the process itself reports why the adapter cannot be had
     return variables
@@ -187,9 +227,9 @@ def describe(workload: Workload, size: Size) -> Row:
     )
 
 
-def _describe_peer(name: str, found: dict[tuple[str, str], Measurement]) -> dict[str, str]:
+def _describe_peer(name: str, found: Iterable[Measurement]) -> dict[str, str]:
     peer = peers.find(name)
-    versions = (m.version for (_, other), m in found.items() if other == name and m.version)
+    versions = (m.version for m in found if m.peer == name and m.version)
     return {"label": peer.label, "kind": peer.kind, "version": next(versions, "")}
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import peers, timing
-from bench.peers.base import Peer, Unavailable
+from bench.peers.base import Inexpressible, Peer, Unavailable
 from bench.results import Measurement
 from bench.workload import Size, Workload
 
@@ -43,6 +43,8 @@ def measure_pair(row: str, name: str, size: Size, seconds: float) -> Measurement
         from bench.workloads import find
 
         return _measure(pair, peer, find(row), size, seconds)
+    except Inexpressible as error:
+        return replace(pair, status="inexpressible", reason=str(error))
     except Exception as error:
         traceback.print_exc()
         return replace(pair, status="failed", reason=_say(error))
@@ -53,12 +55,13 @@ def _measure(
 ) -> Measurement:
     inputs = workload.inputs(size)
     arguments = peer.put(inputs, workload)
-    timing.reset_peak_memory()
+    before = timing.reset_peak_memory()
 
     start = time.perf_counter()
     call = peer.build(workload)
     result = call(*arguments)
-    pair = replace(pair, first_call=time.perf_counter() - start)
+    first = time.perf_counter() - start - getattr(peer, "uncounted", 0.0)
+    pair = replace(pair, first_call=first, note=getattr(peer, "note", ""))
 
     peak = timing.peak_memory()
     pair = check(pair, workload, inputs, *peer.get(result))
@@ -69,7 +72,7 @@ def _measure(
     timing.reset_peak_memory()
     figures = asdict(timing.measure(call, arguments, seconds))
     peak = max(peak, timing.peak_memory())
-    return replace(pair, status="ok", reason="", peak_memory=peak, **figures)
+    return replace(pair, status="ok", reason="", peak_memory=peak, memory_before=before, **figures)
 
 
 def check(

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bench.report import seconds, times
+from bench.report import seconds, threads, times
 from bench.results import Row, Run
 
 COLOURS = {"gradloom": "#c2410c", "library": "#2563a8", "hand": "#6b7280"}
@@ -45,7 +45,7 @@ def save(run: Run, path: Path) -> Path:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.suptitle(
-        "value_and_grad per call on one core (log scale, left is faster)\n"
+        f"value_and_grad per call, {threads(run)} (log scale, left is faster)\n"
         f"{run.machine['processor']}, {run.size} sizes, {run.created[:10]}",
         fontsize=11,
     )

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import analysis
+from bench.compare import Change
 from bench.results import Measurement, Run
 
-WIDTH = 118
-SHORT = {"unavailable": "absent", "failed": "failed", "wrong": "wrong", "timeout": "timeout"}
+WIDTH = 150
+SHORT = {"unavailable": "absent", "inexpressible": "n/a", "failed": "failed", "wrong": "wrong", "timeout": "timeout"}
 
 
 def seconds(value: float | None) -> str:
@@ -45,7 +46,7 @@ def console() -> Console:
 
 def report(run: Run, before: dict[tuple[str, str], Measurement]) -> RenderableType:
     """Return everything that a run has to say, given the last stored figures of its pairs."""
-    parts: list[RenderableType] = [per_call(run), ratios(run), starting(run)]
+    parts: list[RenderableType] = [per_call(run), ratios(run), starting(run), memory(run)]
     if changed := analysis.changes(run, before):
         parts.append(since_before(run, changed))
     parts.append(Text("\n".join(notes(run))))
@@ -64,7 +65,7 @@ def _table(title: str, run: Run) -> Table:
 def per_call(run: Run) -> Table:
     """The main table: median time per call, and its ratio to the best of the row."""
     table = _table(
-        f"value_and_grad, {run.size} sizes: median time per call, and times the row's best", run
+        f"{run.size} sizes, {threads(run)}: median time per call, and times the row's best", run
     )
     for row in run.rows:
         best = analysis.fastest(run, row.name)
@@ -138,14 +139,54 @@ def starting(run: Run) -> Table:
         "import, after numpy",
         *[seconds(found[len(found) // 2] if found else None) for found in imports.values()],
     )
-    peaks = [
-        max((m.peak_memory for m in found if m.peak_memory is not None), default=None)
-        for found in of_peer.values()
-    ]
-    table.add_row(
-        "largest peak memory",
-        *["-" if peak is None else f"{peak / 1e6:,.0f} MB" for peak in peaks],
-    )
+    return table
+
+
+def memory(run: Run) -> Table:
+    """What building and calling takes at most, above the process with its library and inputs."""
+    table = _table("peak memory that building and calling adds", run)
+    for row in run.rows:
+        found = [run.memory(row.name, name) for name in run.peers]
+        table.add_row(row.name, *[size(one) for one in found])
+    return table
+
+
+def size(bytes: int | None) -> str:
+    """Return bytes as megabytes."""
+    return "-" if bytes is None else f"{bytes / 1e6:,.1f} MB"
+
+
+def threads(run: Run) -> str:
+    """Return `1 thread` or `2 threads`."""
+    return "1 thread" if run.threads == 1 else f"{run.threads} threads"
+
+
+def scaling(runs: list[Run]) -> RenderableType:
+    """How many times faster each pair is with more threads than with the fewest."""
+    first = min(runs, key=lambda run: run.threads)
+    tables = []
+    for run in runs:
+        if run is first:
+            continue
+        table = _table(f"{threads(run)}: time with {threads(first)} over it", run)
+        for row in run.rows:
+            pairs = [(first.median(row.name, name), run.median(row.name, name)) for name in run.peers]
+            table.add_row(row.name, *[times(analysis.ratio(one, many)) for one, many in pairs])
+        tables.append(table)
+    return Group(*tables)
+
+
+def changes(run: Run, found: list[Change]) -> RenderableType:
+    """What got slower or faster since the last stored run, the machine's own drift taken out."""
+    if not found:
+        return Text(f"{threads(run)}: no stored run to compare with")
+    table = Table(title=f"gradloom since the last stored run, {threads(run)}", title_justify="left", title_style="bold")
+    for heading in ("", "before", "now", "drift of\nthe peers", "change\nwithout it", "margin", ""):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    for one in sorted(found, key=lambda change: -change.factor):
+        verdict = Text("slower", "bold red") if one.slower else Text("faster" if one.faster else "", "green")
+        figures = [times(one.drift), times(one.factor), times(one.margin)]
+        table.add_row(one.row, seconds(one.before), seconds(one.now), *figures, verdict)
     return table
 
 
@@ -181,12 +222,11 @@ def notes(run: Run) -> list[str]:
     """Return what the tables leave out: conditions, and the reason of every missing figure."""
     machine = run.machine
     lines = [
-        f"{machine['processor']}, one core; {machine['system']}, Python {machine['python']}; "
+        f"{machine['processor']}, {threads(run)}; {machine['system']}, Python {machine['python']}; "
         f"commit {machine['commit'] or 'unknown'}; {run.size} sizes, {run.created}",
         "versions: "
         + ", ".join(f"{name} {peer['version'] or '?'}" for name, peer in run.peers.items()),
-        "Every figure: fresh pinned process, one thread, gradients checked first; inputs in the "
-        "peer's own arrays.",
+        "Every figure: fresh pinned process, gradients checked first; inputs in the peer's own arrays.",
     ]
     if run.settings.get("keep_heap"):
         lines.append("The heap is never given back (--keep-heap): no first touches of pages.")
@@ -194,7 +234,14 @@ def notes(run: Run) -> list[str]:
         lines.append("fresh pages touched per call (part of those times): " + ", ".join(faults))
     if any(measurement.noisy for measurement in run.measurements):
         lines.append("~ the machine was busy: even the least disturbed samples were preempted.")
-    lines += [
-        f"{m.row} / {m.peer}: {m.status}: {m.reason}" for m in run.measurements if m.status != "ok"
-    ]
+    for peer in run.peers:
+        ways: dict[str, list[str]] = {}
+        for m in run.measurements:
+            if m.peer == peer and m.note:
+                ways.setdefault(m.note, []).append(m.row)
+        lines += [f"{peer}, {way}: {', '.join(rows)}" for way, rows in ways.items()]
+    absent = {m.peer: m.reason for m in run.measurements if m.status == "unavailable"}
+    lines += [f"{peer}: absent: {reason}" for peer, reason in absent.items()]
+    shown = ("ok", "unavailable")
+    lines += [f"{m.row} / {m.peer}: {m.status}: {m.reason}" for m in run.measurements if m.status not in shown]
     return lines

@@ -12,7 +12,7 @@ from typing import Any
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "results"
-STATUSES = ("ok", "unavailable", "failed", "wrong", "timeout")
+STATUSES = ("ok", "unavailable", "inexpressible", "failed", "wrong", "timeout")
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,18 @@ class Row:
 class Measurement:
     """One (row, peer) pair. Times in seconds; figures are absent unless `status` is "ok".
 
-    `gradient_errors` holds max|g - reference| / max|reference| for each gradient. `samples` counts
-    those that were kept and `preempted` those that were not; a `noisy` median had to use samples
-    in which the process did not have the processor for itself.
+    `note` says which of several ways of the peer it is, where there are. `gradient_errors` holds
+    max|g - reference| / max|reference| for each gradient. `samples` counts those that
+    were kept and `preempted` those that were not; a `noisy` median had to use samples in which the process did not have the processor for itself. `peak_memory` is the highest resident
+    size from the build on, `memory_before` the size when the library and the inputs were there and
+    nothing was built yet.
     """
 
     row: str
     peer: str
     status: str
     reason: str = ""
+    note: str = ""
     version: str = ""
     import_time: float | None = None
     first_call: float | None = None
@@ -51,6 +54,7 @@ class Measurement:
     calls_per_sample: int = 0
     page_faults_per_call: float | None = None
     peak_memory: int | None = None
+    memory_before: int | None = None
     value_error: float | None = None
     gradient_errors: list[float] = field(default_factory=list)
 
@@ -87,6 +91,18 @@ class Run:
         """Return the median time per call of a pair, None if it has none."""
         measurement = self.find(row, peer)
         return measurement.median if measurement and measurement.status == "ok" else None
+
+    @property
+    def threads(self) -> int:
+        """How many threads everybody could use."""
+        return self.settings.get("threads", 1)
+
+    def memory(self, row: str, peer: str) -> int | None:
+        """Return the bytes that building and calling took at most, None if not known."""
+        one = self.find(row, peer)
+        if one is None or one.status != "ok" or one.peak_memory is None or one.memory_before is None:
+            return None
+        return max(one.peak_memory - one.memory_before, 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON data."""
@@ -130,7 +146,9 @@ def store(run: Run, folder: Path = FOLDER) -> Path:
     """Write the run into `folder` under its size and time of creation; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = run.created.replace(":", "").replace("-", "")[:15]
-    path = folder / f"{run.size}-{stamp}.json"
+    threads = "" if run.threads == 1 else f"-{run.threads}-threads"
+    heap = "-kept-heap" if run.settings.get("keep_heap") else ""
+    path = folder / f"{run.size}-{stamp}{threads}{heap}.json"
     path.write_text(json.dumps(run.to_json(), indent=1) + "\n")
     return path
 
@@ -147,19 +165,22 @@ def stored(folder: Path = FOLDER) -> list[Run]:
 
 
 def previous(run: Run, folder: Path = FOLDER) -> dict[tuple[str, str], Measurement]:
-    """Return the last stored figure of every pair that is comparable with `run`.
-
-    Comparable is a figure of the same size, processor and heap setting, from an earlier run.
-    """
+    """Return the last stored figure of every pair that is comparable with `run`."""
     last = {}
     for earlier in stored(folder):
-        if (
-            earlier.created < run.created
-            and earlier.size == run.size
-            and earlier.machine.get("processor") == run.machine.get("processor")
-            and earlier.settings.get("keep_heap") == run.settings.get("keep_heap")
-        ):
+        if comparable(earlier, run):
             for measurement in earlier.measurements:
                 if measurement.status == "ok":
                     last[measurement.row, measurement.peer] = measurement
     return last
+
+
+def comparable(earlier: Run, run: Run) -> bool:
+    """Whether `earlier` is an earlier run of the same sizes, processor, heap setting and threads."""
+    return (
+        earlier.created < run.created
+        and earlier.size == run.size
+        and earlier.threads == run.threads
+        and earlier.machine.get("processor") == run.machine.get("processor")
+        and earlier.settings.get("keep_heap") == run.settings.get("keep_heap")
+    )

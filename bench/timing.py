@@ -105,19 +105,25 @@ def _warm_up(call: Callable[..., Any], arguments: tuple[Any, ...], seconds: floa
     return calls
 
 
-def reset_peak_memory() -> None:
-    """Forget the highest resident size so far, where Linux lets us."""
+def reset_peak_memory() -> int:
+    """Forget the highest resident size so far, where Linux lets us; return the size now, in bytes."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         pass
+    return _status("VmRSS")
 
 
 def peak_memory() -> int:
     """Return the highest resident size in bytes since `reset_peak_memory`, or since the start."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    """Return a field of /proc/self/status in bytes; elsewhere the highest resident size of all."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(field + ":"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass

@@ -18,6 +18,9 @@ PEERS: dict[str, str] = {
     "torch_compile": "bench.peers.torch_joint",
     "torch": "bench.peers.torch_eager",
     "autograd": "bench.peers.hips_autograd",
+    "drjit": "bench.peers.drjit_llvm",
+    "pytensor": "bench.peers.pytensor_graph",
+    "casadi": "bench.peers.casadi_graph",
 }
 
 

@@ -6,6 +6,7 @@ imports its library in `load`, whose time is the column's import time.
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
@@ -22,11 +23,24 @@ class Unavailable(Exception):
     """The peer is not installed or cannot run on this machine; the message says why."""
 
 
+class Inexpressible(Exception):
+    """The peer has no way to say this row; the message names what is missing."""
+
+
+def threads() -> int:
+    """Return how many threads this process may compute with, as the harness said."""
+    return int(os.environ.get("BENCH_THREADS", "1"))
+
+
 class Peer(Protocol):
     """How one peer computes a workload's quantity: a value and its gradients, or a product.
 
     `kind` separates what the user writes: "library" derives the derivative from the function,
     "hand" runs one that somebody derived and wrote for this very workload.
+    An adapter that chose among several ways may have a `note` that says which, and `uncounted`: the
+    seconds of the build that the choice took.
+    `environment` is set before Python starts; `{threads}`, `{parallel}` (true for more than one) and
+    `{folder}` (temporary, empty) in its values are filled in.
     """
 
     label: ClassVar[str]
@@ -40,8 +54,8 @@ class Peer(Protocol):
     def build(self, workload: Workload) -> Call:
         """Return a callable from the peer's own arrays to `(value, derivatives)`, all finished.
 
-        The value is None where the workload's quantity has none. Raises `Unavailable` if the peer
-        cannot compute that quantity.
+        The value is None where the workload's quantity has none. Raises `Inexpressible` if
+        the peer cannot say the function or compute that quantity.
 
         Compiling may happen here or in the first call: both count as the first call.
         """

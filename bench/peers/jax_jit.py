@@ -20,7 +20,8 @@ class Jax:
     environment: ClassVar[Mapping[str, str]] = {
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_COMPILATION_CACHE": "false",
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+        "NPROC": "{threads}",  # the size of the thread pool of the CPU client
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen={parallel} intra_op_parallelism_threads={threads}",
     }
 
     def load(self) -> str:

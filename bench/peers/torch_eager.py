@@ -10,19 +10,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.peers.base import Call, Kind, Peer
+from bench.peers.base import Call, Kind, Peer, threads
 from bench.workload import Workload, library, number
 
 
 class OnTensors:
-    """What both torch columns share: one thread, and arrays that share memory with NumPy's."""
+    """What both torch columns share: the number of threads, and arrays that share memory with NumPy's."""
 
     kind: ClassVar[Kind] = "library"
-    environment: ClassVar[Mapping[str, str]] = {"MKL_NUM_THREADS": "1"}
+    environment: ClassVar[Mapping[str, str]] = {"MKL_NUM_THREADS": "{threads}"}
 
     def load(self) -> str:
         self._torch = library("torch")
-        self._torch.set_num_threads(1)
+        self._torch.set_num_threads(threads())
         return self._torch.__version__
 
     def product(self, function: Callable[..., Any]) -> Call:

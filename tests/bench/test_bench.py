@@ -178,7 +178,8 @@ def test_measuring_a_pair_fills_every_figure() -> None:
     assert pair.status == "ok" and pair.reason == ""
     assert pair.median is not None and 0 < (pair.minimum or 0) <= pair.median
     assert pair.first_call and pair.import_time is not None
-    assert pair.gradient_errors == [0.0] and pair.peak_memory and pair.peak_memory > 1_000_000
+    assert pair.gradient_errors == [0.0]
+    assert pair.peak_memory and pair.memory_before and pair.peak_memory >= pair.memory_before > 1_000_000
 
 
 def test_a_missing_library_is_reported_as_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +205,7 @@ def test_an_exception_in_the_peer_is_a_failure_with_its_reason(
 def test_the_harness_measures_in_a_process_of_its_own() -> None:
     settings = harness.Settings(size="test", seconds=0.002, processor=min(_processors()))
     seen: list[Measurement] = []
-    run = harness.run([find("rosenbrock_10")], ["numpy"], settings, seen.append)
+    (run,) = harness.run([find("rosenbrock_10")], ["numpy"], settings, seen.append)
     assert [one.status for one in seen] == ["ok"]
     assert run.median("rosenbrock_10", "numpy") == seen[0].median
     assert run.peers["numpy"]["version"] == np.__version__
@@ -232,6 +233,36 @@ def test_measuring_processes_have_one_thread_and_fresh_caches(
     assert plain["XDG_CACHE_HOME"] == "/somewhere" and "MALLOC_ARENA_MAX" not in plain
     assert "intra_op_parallelism_threads=1" in plain["XLA_FLAGS"]
     assert harness.environment("numpy", "/somewhere", keep_heap=True)["MALLOC_MMAP_MAX_"] == "0"
+    two = harness.environment("jax", "/somewhere", keep_heap=False, threads=2)
+    assert two["GRADLOOM_NUM_THREADS"] == two["OMP_NUM_THREADS"] == two["BENCH_THREADS"] == "2"
+    assert "multi_thread_eigen=true intra_op_parallelism_threads=2" in two["XLA_FLAGS"]
+    assert harness.environment("drjit", "/somewhere", keep_heap=False)["HOME"] == "/somewhere"
+    assert harness.environment("torch", "/somewhere", keep_heap=False, threads=2)["MKL_NUM_THREADS"] == "2"
+
+
+def test_threads_get_processors_from_the_last_one_down() -> None:
+    assert harness.processors(3, 1, {0, 1, 2, 3}) == {3}
+    assert harness.processors(3, 2, {0, 1, 2, 3}) == {3, 2}
+    assert harness.processors(0, 2, {0, 1}) == {0, 1}
+    assert harness.processors(1, 5, {0, 1}) == {0, 1}
+
+
+def test_each_number_of_threads_is_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[tuple[str, int]] = []
+
+    def measured(row: str, name: str, settings: harness.Settings, threads: int) -> Measurement:
+        order.append((row, threads))
+        return ok(row, name, 1e-3 / threads)
+
+    monkeypatch.setattr(harness, "measure", measured)
+    rows = [find("rosenbrock_10"), find("chain_20")]
+    one, two = harness.run(rows, ["numpy"], harness.Settings(size="test", threads=(1, 2)))
+    assert order == [("rosenbrock_10", 1), ("rosenbrock_10", 2), ("chain_20", 1), ("chain_20", 2)]
+    assert (one.threads, two.threads) == (1, 2) and one.created == two.created
+    assert two.median("chain_20", "numpy") == 0.5e-3
+    text = io.StringIO()
+    Console(file=text, width=report.WIDTH).print(report.scaling([one, two]))
+    assert text.getvalue().count("2.00x") == 2 and "2 threads" in text.getvalue()
 
 
 def test_timing_sees_a_call_that_waits_as_preempted() -> None:
@@ -325,7 +356,8 @@ def test_comparison_with_what_is_stored(tmp_path: Path) -> None:
     newer = replace(old, created="2026-11-20T10:00:00+00:00", measurements=[ok("a", "cpp", 2e-3)])
     elsewhere = replace(newer, created="2026-11-20T11:00:00+00:00", machine={"processor": "Q"})
     quick = replace(newer, created="2026-11-20T12:00:00+00:00", size="quick")
-    for one in (old, newer, elsewhere, quick, run):
+    threaded = replace(newer, created="2026-11-20T13:00:00+00:00", settings={"threads": 2, "keep_heap": False})
+    for one in (old, newer, elsewhere, quick, threaded, run):
         results.store(one, tmp_path)
     (tmp_path / "broken.json").write_text("{")
     assert [one.created for one in results.stored(tmp_path)][-1] == run.created

@@ -135,7 +135,10 @@ def bench_table() -> str:
     runs = [
         run
         for run in runs
-        if run["size"] == "full" and any(peer["kind"] == "gradloom" for peer in run["peers"].values())
+        if run["size"] == "full"
+        and run["settings"].get("threads", 1) == 1
+        and not run["settings"].get("keep_heap")
+        and any(peer["kind"] == "gradloom" for peer in run["peers"].values())
     ]
     if not runs:
         return ""

@@ -1,0 +1,103 @@
+"""The columns that run a row's own source under their names, and the libraries they need.
+
+Stand-ins take the place of libraries that are not installed here: what is tested is the adapters.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import special
+
+from bench.measure import measure_pair
+from bench.peers import drjit_llvm
+from bench.peers.base import Inexpressible, Unavailable, threads
+from bench.peers.namespaces import Names, rebound
+from bench.workload import library
+from bench.workloads import find
+
+
+def test_names_come_from_the_functions_and_then_from_the_sources() -> None:
+    names = Names("some library", SimpleNamespace(exp=np.sin, sin=np.sin), exp=np.exp)
+    assert (names.exp, names.sin) == (np.exp, np.sin) and names.newaxis is None
+    with pytest.raises(Inexpressible, match="some library has nothing like 'einsum'"):
+        _ = names.einsum
+
+
+def test_the_row_s_source_runs_under_other_names() -> None:
+    workload = find("black_scholes_f64")
+    inputs = workload.inputs("test")
+    calls = []
+
+    def erf(x: np.ndarray) -> np.ndarray:
+        calls.append(x.shape)
+        return special.erf(x)
+
+    function = rebound(workload, Names("numpy", np, erf=erf))
+    assert function(*inputs) == workload.function(*inputs) and len(calls) == 2
+
+
+def test_what_a_library_cannot_do_is_inexpressible_with_its_words() -> None:
+    workload = find("rosenbrock_10")
+    function = rebound(workload, Names("nothing"))
+    with pytest.raises(Inexpressible, match="nothing has nothing like 'sum'"):
+        function(*workload.inputs("test"))
+
+    class NoSlices:
+        def __getitem__(self, index: object) -> None:
+            raise TypeError("no slices here\nat all")
+
+    with pytest.raises(Inexpressible, match=r"^no slices here$"):
+        rebound(workload, Names("numpy", np))(NoSlices())
+
+
+def test_an_inexpressible_row_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.peers import numpy_arrays
+
+    def cannot(self: object, workload: object) -> None:
+        raise Inexpressible("only rows without sums")
+
+    monkeypatch.setattr(numpy_arrays.NumpyByHand, "build", cannot)
+    pair = measure_pair("rosenbrock_10", "numpy", "test", seconds=0.002)
+    assert (pair.status, pair.reason) == ("inexpressible", "only rows without sums")
+
+
+def test_the_newest_llvm_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DRJIT_LIBLLVM_PATH", raising=False)
+    place = (str(tmp_path / "libLLVM*.so*"),)
+    (tmp_path / "libLLVM-14.so").touch()
+    (tmp_path / "libLLVM.so").touch()
+    assert drjit_llvm.find_llvm(place) is None  # too old, and one that does not say
+    (tmp_path / "libLLVM-15.so.1").touch()
+    assert drjit_llvm.find_llvm(place) == str(tmp_path / "libLLVM-15.so.1")
+    (tmp_path / "libLLVM.so.22.1").touch()
+    assert drjit_llvm.find_llvm(place) == str(tmp_path / "libLLVM.so.22.1")
+    monkeypatch.setenv("DRJIT_LIBLLVM_PATH", "/mine")
+    assert drjit_llvm.find_llvm(place) == "/mine"
+
+
+def test_drjit_without_llvm_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drjit_llvm, "find_llvm", lambda: None)
+    with pytest.raises(Unavailable, match="DRJIT_LIBLLVM_PATH"):
+        drjit_llvm.PEER.load()
+
+
+def test_threads_are_what_the_harness_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENCH_THREADS", raising=False)
+    assert threads() == 1
+    monkeypatch.setenv("BENCH_THREADS", "2")
+    assert threads() == 2
+
+
+@pytest.mark.parametrize("peer", ["drjit", "pytensor", "casadi"])
+def test_a_library_that_is_installed_agrees_with_the_reference(peer: str) -> None:
+    pair = measure_pair("rosenbrock_10", peer, "test", seconds=0.002)
+    try:
+        library(peer)
+    except ImportError:
+        assert pair.status == "unavailable" and peer in pair.reason
+    else:
+        assert pair.status == "ok" or "LLVM" in pair.reason
