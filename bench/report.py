@@ -143,11 +143,16 @@ def starting(run: Run) -> Table:
 
 
 def memory(run: Run) -> Table:
-    """What building and calling takes at most, above the process with its library and inputs."""
-    table = _table("peak memory that building and calling adds", run)
+    """The process at its largest, and what of it came on top of the library and the inputs."""
+    table = _table("peak memory: the whole process, and what building and calling added to it", run)
     for row in run.rows:
-        found = [run.memory(row.name, name) for name in run.peers]
-        table.add_row(row.name, *[size(one) for one in found])
+        cells = []
+        for name in run.peers:
+            one = run.find(row.name, name)
+            cell = Text(size(one.peak_memory if one else None))
+            added = run.memory(row.name, name)
+            cells.append(cell if added is None else cell.append(f"\n+{size(added)}", style="dim"))
+        table.add_row(row.name, *cells)
     return table
 
 

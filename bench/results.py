@@ -32,10 +32,10 @@ class Measurement:
     """One (row, peer) pair. Times in seconds; figures are absent unless `status` is "ok".
 
     `note` says which of several ways of the peer it is, where there are. `gradient_errors` holds
-    max|g - reference| / max|reference| for each gradient. `samples` counts those that
-    were kept and `preempted` those that were not; a `noisy` median had to use samples in which the process did not have the processor for itself. `peak_memory` is the highest resident
-    size from the build on, `memory_before` the size when the library and the inputs were there and
-    nothing was built yet.
+    max|g - reference| / max|reference| for each gradient. `samples` counts those that were kept and
+    `preempted` those that were not; a `noisy` median had to use samples in which the process did not
+    have the processor for itself. `peak_memory` is the highest resident size from the build on,
+    `memory_before` the size when library and inputs were there and nothing was built yet.
     """
 
     row: str
