@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes and short timing")
     parser.add_argument("--seconds", type=float, help="time spent on each pair (1, quick 0.2)")
     parser.add_argument("--rounds", type=int, default=1, help="keep each pair's best round")
-    parser.add_argument("--processor", type=int, default=_last_processor(), help="where to pin")
+    parser.add_argument("--processor", type=int, default=harness.last_processor(), help="where to pin")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one pair")
     parser.add_argument("--threads", type=_counts, default=(1,), help="such as 1,2")
     parser.add_argument("--compare", action="store_true", help="say what got slower since the last stored run")
@@ -55,13 +54,6 @@ def _counts(text: str) -> tuple[int, ...]:
     if not counts or min(counts) < 1 or len(set(counts)) < len(counts):
         raise ValueError
     return counts
-
-
-def _last_processor() -> int:
-    """The highest processor that we may use: the first one serves most interrupts."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(os.sched_getaffinity(0))
-    return 0
 
 
 def measure(options: argparse.Namespace) -> list[results.Run]:

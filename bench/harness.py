@@ -184,6 +184,13 @@ def processors(first: int, threads: int, usable: Iterable[int]) -> set[int]:
     return {first, *[*below, *above][: threads - 1]}
 
 
+def last_processor() -> int:
+    """The highest processor that we may use: the first one serves most interrupts."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(os.sched_getaffinity(0))
+    return 0
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the process together with the compilers it may have started: its own session."""
     with suppress(ProcessLookupError):

@@ -35,7 +35,6 @@ class HandFused(OnNumpy):
             raise Unavailable(f"there is no {compiler}")
         if not Path(sysconfig.get_path("include"), "Python.h").exists():
             raise Unavailable("Python.h is missing (on Debian: apt install python3-dev)")
-        self._compiler = compiler
         banner = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
         return banner.stdout.splitlines()[0].split()[-1]
 
@@ -56,18 +55,20 @@ class HandFused(OnNumpy):
     def _compile(self, workload: Workload, module: Path) -> None:
         scalar = "double" if workload.dtype == "float64" else "float"
         headers = [f"-I{sysconfig.get_path('include')}", f"-I{np.get_include()}"]
-        command = [
-            self._compiler,
-            *FLAGS,
-            f"-DSCALAR={scalar}",
-            *headers,
-            str(CPP_SOURCES / workload.cpp_source),
-            *("-o", str(module)),
-            *LIBRARIES,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"{self._compiler} failed: {done.stderr.strip()[-500:]}")
+        compile_library(CPP_SOURCES / workload.cpp_source, module, f"-DSCALAR={scalar}", *headers)
+
+
+def compile_library(source: Path, library: Path, *options: str) -> None:
+    """Compile one C++ file to a shared library, with the flags that all of them get.
+
+    Raises:
+        RuntimeError: the compiler refuses; with the end of what it says.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    command = [compiler, *FLAGS, *options, str(source), "-o", str(library), *LIBRARIES]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{compiler} failed: {done.stderr.strip()[-500:]}")
 
 
 PEER: Peer = HandFused()
