@@ -132,10 +132,7 @@ def _kernel(op: Op) -> tuple[str, ...]:
     text = f"{_count(len(names), 'op')}: {' '.join(names)}"
     if len(text) > _TEXT_WIDTH:
         text = text[: _TEXT_WIDTH - 4] + " ..."
-    outputs = ", ".join(
-        f"{combine} {result.type}"
-        for (combine, *_), result in zip(op.attributes["outputs"], op.results, strict=True)
-    )
+    outputs = ", ".join(dict.fromkeys(f"{combine} {result.type}" for combine, *_, result in kernel.outputs_of(op)))
     return (extents, text, f"-> {outputs}")
 
 

@@ -40,3 +40,53 @@ def test_layer_norm_reads_its_rows_from_memory_once() -> None:
     alone = compile_grad(layer_norm_gelu).grad(x, gain, bias)
     np.testing.assert_allclose(few, alone[:37], rtol=1e-9, atol=1e-14)
     np.testing.assert_allclose(alone, gradients[0], rtol=1e-9, atol=1e-14)
+
+
+def pair_energy(x, masses):
+    difference = x[:, None, :] - x[None, :, :]
+    squared = np.sum(difference * difference, axis=-1) + 0.01
+    return -0.5 * np.sum(masses[:, None] * masses[None, :] / np.sqrt(squared))
+
+
+def test_pairs_of_points_take_no_memory() -> None:
+    x, masses = RNG.normal(size=(300, 3)), RNG.uniform(0.5, 1, size=300)
+    (value, gradient), executable = compiled(pair_energy, x, masses)
+    program = executable.program
+    # of the 300 x 300 x 3 differences nothing is stored: beside the arrays only turned copies of them exist
+    largest = max(np.prod(slot.shape) for slot in program.slots)
+    assert largest == x.size
+    assert executable.stats.kernels <= 5
+    np.testing.assert_allclose(value, pair_energy(x, masses), rtol=1e-13)
+    difference = x[:, None] - x[None]
+    pull = masses[:, None] * masses / (np.sum(difference**2, -1) + 0.01) ** 1.5
+    np.testing.assert_allclose(gradient, np.sum(pull[..., None] * difference, axis=1), rtol=1e-10)
+    check_grads(pair_energy, (x[:5], masses[:5]))
+
+
+def test_extremes_over_short_axes() -> None:
+    x, y = RNG.normal(size=(70, 3)), RNG.normal(size=(80, 3))
+
+    def chebyshev(x, y):
+        return np.sum(np.min(np.max(np.abs(x[:, None] - y), axis=2), axis=1))
+
+    (value, gradient), _ = compiled(chebyshev, x, y)
+    assert value == chebyshev(x, y)
+    distances = np.abs(x[:, None] - y)
+    nearest = np.argmin(distances.max(2), axis=1)
+    axis = np.argmax(distances[np.arange(70), nearest], axis=1)
+    expected = np.zeros_like(x)
+    expected[np.arange(70), axis] = np.sign(x - y[nearest])[np.arange(70), axis]
+    np.testing.assert_array_equal(gradient, expected)
+
+
+def test_short_axes_of_all_kinds() -> None:
+    x = RNG.integers(1, 4, size=(65, 66, 2))
+    for fun in (
+        lambda x: np.sum(np.prod(x, axis=2), axis=0),
+        lambda x: np.sum(np.any(x > 2, axis=2) & np.all(x > 1, axis=2), axis=1),
+        lambda x: np.sum(x[:, :1] * x[:1], axis=(0, 1)),
+        lambda x: np.max(x[:, :1, :] - x[:1], axis=1),
+        lambda x: np.min(np.sum(x[:, None, :, 0] * x[None, :, :1, 1], axis=2), axis=0),
+    ):
+        np.testing.assert_array_equal(compile_grad(fun)(x), fun(x))
+        np.testing.assert_array_equal(compile_grad(fun)(x.astype(np.float32)), fun(x.astype(np.float32)))

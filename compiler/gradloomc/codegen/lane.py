@@ -305,17 +305,24 @@ class Lane:
             return self.v.literal(-0.0, element)  # x + -0.0 is x, for -0.0 too
         return self.v.literal(neutral_element(how, element), element)
 
-    def masked_value(self, op: Op, value: str) -> str:
-        """Return the value, neutral in lanes that do not count (outside the mask, or covered by the vector before)."""
+    def counted(self, op: Op) -> str:
+        """Return the mask of lanes that count: inside the mask, not covered by the vector before."""
         mask = self.sink_mask(op)
-        if mask is None:
-            assert self.fresh is not None
-            mask = self.compare_points("sge", self.fresh)
-        return self.v.select(mask, op.operands[0].type, value, self.neutral(op))
+        if mask is not None:
+            return mask
+        assert self.fresh is not None
+        covered = self.body.emit(f"sub i64 {self.fresh}, {self.point}", "i64")
+        kind = f"<{self.width} x i64>"
+        iota = ", ".join(f"i64 {k}" for k in range(self.width))
+        return self.body.emit(f"icmp sge {kind} <{iota}>, {self.v.splat(covered, ir_types.i64)}", self.v.of("i1"))
+
+    def combined(self, op: Op, old: str, value: str) -> str:
+        """Return one step of a reduction; lanes that do not count keep what they had (one instruction, where masked)."""
+        how, element = op.attributes["combine"], op.operands[0].type
+        return self.v.select(self.counted(op), element, combine(self.v, how, element, old, value), old)
 
     def accumulate(self, op: Op, value: str) -> str:
-        acc = self.nest.accumulators[op]
-        return combine(self.v, acc.combine, acc.element, self.nest.partial[op], self.masked_value(op, value))
+        return self.combined(op, self.nest.partial[op], value)
 
     def combine_in_memory(self, op: Op, value: str) -> None:
         """Combine into a result that keeps the innermost dimension, or that outer loops come back to."""
@@ -331,10 +338,11 @@ class Lane:
             else:
                 old = self.gather(buffer, index_map, base, mask)
             old = convert(self.v, self.nest.from_memory(self.v, old, buffer.element), buffer.element, element)
-            new = combine(self.v, how, element, old, self.masked_value(op, value))
+            new = self.combined(op, old, value)
             self.write_vector(buffer, index_map, base, self.nest.to_memory(self.v, new, buffer.element, element), mask)
             return
-        total = horizontal(self.body, self.masked_value(op, value), how, element, self.width)
+        value = self.v.select(self.counted(op), element, value, self.neutral(op))
+        total = horizontal(self.body, value, how, element, self.width)
         v = Vector(self.body, 1)
         old = self.nest.from_memory(v, self.body.fresh(f"load {memory}, ptr {base}"), buffer.element)
         old = convert(v, old, buffer.element, element)

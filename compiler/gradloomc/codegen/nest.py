@@ -15,7 +15,7 @@ from typing import Any
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import Vector, emit_op, llvm_scalar, memory_scalar
 from gradloomc.codegen.lane import Lane
-from gradloomc.codegen.nest_context import Accumulator, NestContext, Piece
+from gradloomc.codegen.nest_context import Accumulator, NestContext, Piece, moving_dims
 from gradloomc.codegen.reduction import combine, horizontal
 from gradloomc.dialects import kernel, loops
 from gradloomc.ir.core import Op
@@ -86,13 +86,13 @@ class NestWriter(NestContext):
         """Tell whether a reduction's result is complete inside a prefix of the loops (and so can stay in registers)."""
         if op.kind is not loops.reduce:
             return False
-        dims = op.attributes["dims"]
+        dims = moving_dims(op)
         return sorted(dims) == list(range(len(dims))) and (self.inner not in dims or not self.static)
 
     def accumulator(self, op: Op) -> Accumulator:
         element = op.operands[0].type
         stem = f"%n{self.number}r{self.sinks.index(op)}"
-        how, depth = op.attributes["combine"], len(op.attributes["dims"])
+        how, depth = op.attributes["combine"], len(moving_dims(op))
         short = depth == self.inner and self.static[self.inner] <= 2 * BLOCK_VECTORS * self.width
         acc = Accumulator(
             op, element, how, depth, stem, stem + "e", how == "add" and element.kind == "f" and not short

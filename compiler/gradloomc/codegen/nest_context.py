@@ -179,7 +179,7 @@ class NestContext:
 
     def target_map(self, op: Op) -> list[tuple[int, int, int]]:
         low = op.attributes["low"]
-        return [(dim, 1, -low[dim]) for dim in op.attributes["dims"]]
+        return [(dim, 1, -low[dim]) if dim >= 0 else (-1, 0, ~dim) for dim in op.attributes["dims"]]
 
     def target_address(self, body: Body, op: Op) -> str:
         buffer = self.buffers[op.operands[1]]
@@ -195,6 +195,11 @@ class NestContext:
         return tests
 
 
+
+
+def moving_dims(op: Op) -> list[int]:
+    """Return the dimensions along which a sink's target runs."""
+    return [dim for dim in op.attributes["dims"] if dim >= 0]
 
 
 def product(body: Body, x: str, y: str) -> str:

@@ -5,16 +5,17 @@ maps, computes on scalars (arith, math), and yields one scalar per result; each 
 
 Maps. `inputs` holds (operand, map) for each region argument; a map has one (dim, coefficient, offset) per operand
 dimension: the index is coefficient * point[dim] + offset, or just offset when dim is -1. `outputs` holds (combine,
-dims, low, high) for each result: combine is 'store', 'add', 'mul', 'maximum', 'minimum', 'or' or 'and'; result
-dimension k runs along dims[k] of the nest; only points with low <= point < high contribute. `kernel.inside` asks
-whether the point lies in a range of one dim, which is how a pad reads as a select; a lowering peels the loop where such
-a range begins or ends.
+dims, low, high) for each yielded scalar: combine is 'store', 'add', 'mul', 'maximum', 'minimum', 'or' or 'and'; result
+dimension k runs along dims[k] of the nest, or stands at position ~dims[k] if that is negative; only points with low <=
+point < high contribute. Scalar k goes to result targets[k], or to result k where there are no targets. `kernel.inside`
+asks whether the point lies in a range of one dim, which is how a pad reads as a select; a lowering peels the loop where
+such a range begins or ends.
 """
 
 from typing import Any
 
 from gradloomc.ir import types as ir_types
-from gradloomc.ir.core import Op
+from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import ShapeError, VerifyError
 from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import TensorType, Type, tensor
@@ -23,23 +24,27 @@ COMBINES = ("store", "add", "mul", "maximum", "minimum", "or", "and")
 
 
 def _nest_type(
-    *operands: Type, extents: Any, inputs: Any, outputs: Any, results: tuple[Type, ...]
+    *operands: Type, extents: Any, inputs: Any, outputs: Any, results: tuple[Type, ...], targets: Any = None
 ) -> tuple[Type, ...]:
     for operand, index_map in inputs:
         if not 0 <= operand < len(operands) or len(index_map) != operands[operand].rank:  # type: ignore[attr-defined]
             raise ShapeError(f"'kernel.nest' has a map of {len(index_map)} dimensions for operand {operand}")
-    if len(results) != len(outputs):
+    if len(outputs) != (len(results) if targets is None else len(targets)):
         raise ShapeError(f"'kernel.nest' has {len(outputs)} outputs but {len(results)} result types")
-    typed = []
-    for (combine, dims, low, high), result in zip(outputs, results, strict=True):
+    typed = list(results)
+    for position, (combine, dims, low, high) in enumerate(outputs):
+        target = position if targets is None else targets[position]
+        result = results[target]
         if combine not in COMBINES or len(low) != len(extents) or len(high) != len(extents):
             raise ShapeError(f"'kernel.nest' has a malformed output '{combine}'")
         if any(not 0 <= a <= b <= n for a, b, n in zip(low, high, extents, strict=True)):
             raise ShapeError("'kernel.nest' has an output box that leaves its extents")
-        shape = tuple(high[d] - low[d] for d in dims)
-        if not isinstance(result, TensorType):
-            raise ShapeError("'kernel.nest' results are tensors")
-        typed.append(tensor(shape, result.element))
+        if not isinstance(result, TensorType) or len(dims) != result.rank:
+            raise ShapeError("'kernel.nest' results are tensors of as many dimensions as their outputs say")
+        shape = [n if d < 0 else high[d] - low[d] for d, n in zip(dims, result.shape, strict=True)]
+        if any(d < 0 and ~d >= n for d, n in zip(dims, shape, strict=True)):
+            raise ShapeError("'kernel.nest' has an output outside its result")
+        typed[target] = tensor(tuple(shape), result.element)
     return tuple(typed)
 
 
@@ -49,8 +54,8 @@ def _verify_nest(op: Op) -> None:
         raise VerifyError("'kernel.nest' op expects one region argument per input", op.location)
     if not block.ops or block.terminator.kind is not yield_:
         raise VerifyError("'kernel.nest' op expects its region to end in kernel.yield", op.location)
-    if len(block.terminator.operands) != len(op.results):
-        raise VerifyError("'kernel.nest' op expects one yielded scalar per result", op.location)
+    if len(block.terminator.operands) != len(op.attributes["outputs"]):
+        raise VerifyError("'kernel.nest' op expects one yielded scalar per output", op.location)
 
 
 nest = OpDef(
@@ -61,6 +66,14 @@ nest = OpDef(
     verify=_verify_nest,
     results=("results",),
 )
+
+
+def outputs_of(op: Op) -> list[tuple[str, tuple[int, ...], tuple[int, ...], tuple[int, ...], Value]]:
+    """Return (combine, dims, low, high, result) for each scalar that a nest yields."""
+    targets = op.attributes.get("targets") or range(len(op.results))
+    return [(*output, op.results[k]) for output, k in zip(op.attributes["outputs"], targets, strict=True)]
+
+
 yield_ = OpDef(
     "kernel.yield",
     "The scalars that a point of a nest gives to its results.",

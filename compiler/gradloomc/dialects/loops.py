@@ -2,7 +2,7 @@
 
 `loops.nest` runs its region for every point of its extents, dimensions in order, the last one in explicit vectors of
 `width` elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a
-map, as in the kernel dialect. Reductions combine into their buffer, which `loops.fill` has set to the neutral element
+map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their buffer, which `loops.fill` has set to the neutral element
 before.
 """
 

@@ -89,11 +89,13 @@ def _run_kernel(interpreter: Interpreter, op: Op, environment: Environment) -> l
         environment[argument] = points.read(environment[op.operands[operand]], index_map)
     for inner in block.ops[:-1]:
         environment[inner.results[0]] = _run_point_op(interpreter, inner, environment, points)
-    results = []
-    for value, (combine, dims, low, high) in zip(block.terminator.operands, attributes["outputs"], strict=True):
+    results = {result: np.empty(_shape(result), result.type.element.dtype) for result in op.results}
+    for value, (combine, dims, low, high, result) in zip(block.terminator.operands, kernel.outputs_of(op), strict=True):
         part, _ = points.cut(environment[value], low, high)
-        results.append(_kept_first(part, dims)[0].copy() if combine == "store" else _reduced(part, dims, combine))
-    return [np.asarray(array, result.type.element.dtype) for array, result in zip(results, op.results, strict=True)]
+        moving = [dim for dim in dims if dim >= 0]
+        array = _kept_first(part, moving)[0] if combine == "store" else _reduced(part, moving, combine)
+        results[result][tuple(slice(None) if dim >= 0 else ~dim for dim in dims)] = array
+    return [results[result] for result in op.results]
 
 
 def _run_nest(
@@ -122,8 +124,9 @@ def _write(op: Op, environment: Environment, points: Points) -> None:
     part, inside = points.cut(value, low, op.attributes["high"])
     if 0 in part.shape:
         return
-    where = [slice(inside.low[d] - low[d], inside.high[d] - low[d]) for d in dims]
+    where = [slice(inside.low[d] - low[d], inside.high[d] - low[d]) if d >= 0 else ~d for d in dims]
     target = buffer[(*where, ...)]
+    dims = [dim for dim in dims if dim >= 0]
     if op.kind is loops.store:
         moved, axes = _kept_first(part, dims)
         target[...] = moved[(..., *[-1] * len(axes))]  # of points with one target, the last is the one that stays

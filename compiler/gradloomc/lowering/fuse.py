@@ -6,7 +6,9 @@ index maps, pads and concatenations become selects on the point's position, elem
 this is where the forward and the backward program become one pass.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gradloomc.dialects import kernel, nd
@@ -17,31 +19,49 @@ from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.errors import UnsupportedError
 from gradloomc.ir.inline import copy_op
-from gradloomc.ir.types import ScalarType
+from gradloomc.ir.types import ScalarType, tensor
+from gradloomc.lowering import unroll
 from gradloomc.lowering.index_maps import IndexMap, identity_map, inside_range, operand_map, sources_of
 from gradloomc.lowering.materialize import (
     Plan,
     is_extern,
-    is_inlined,
     plan_materialization,
 )
 
 # Boxes whose extents differ by no more than this share a nest, and the ends are peeled.
 PEEL_LIMIT = 16
+# An array that a nest would read across its rows is copied first if each element is read so many times.
+PACK_READS = 8
 
 
 class Root:
     """A value that a nest stores or reduces, the box that it is computed over and where the box lies in the nest.
 
-    `source` is computed at each point of the box `shape`, which starts at `offset`; the result keeps the nest's `dims`.
+    `source` is computed at each point of the box `shape`, which starts at `offset`. The axes in `short` are no
+    dimensions of the box: for each of their elements there is a part.
     """
 
-    __slots__ = ("combine", "dims", "offset", "shape", "source", "value")
+    __slots__ = ("combine", "kept", "long", "offset", "shape", "short", "source", "value")
 
-    def __init__(self, value: Value, combine: str, source: Value, dims: tuple[int, ...], shape: tuple[int, ...]):
-        self.value, self.combine, self.source = value, combine, source
-        self.dims, self.shape = dims, shape
-        self.offset: tuple[int, ...] = (0,) * len(shape)
+    def __init__(self, value: Value, combine: str, source: Value, kept: Sequence[int], short: Sequence[int] = ()):
+        self.value, self.combine, self.source, self.kept, self.short = value, combine, source, kept, short
+        extents = source.type.shape
+        gone = [axis for axis in range(len(extents)) if axis in short or (short and extents[axis] == 1)]
+        self.long = [axis for axis in range(len(extents)) if axis not in gone]
+        self.shape = tuple(extents[axis] for axis in self.long)
+        self.offset: tuple[int, ...] = (0,) * len(self.shape)
+
+    def parts(self, offset: Sequence[int]) -> Iterator[tuple[IndexMap, tuple[int, ...]]]:
+        """Yield the map of the source and the dimensions of the result for each part, for a box at `offset`."""
+        extents = self.source.type.shape
+        dim_of = {axis: dim for dim, axis in enumerate(self.long)}
+        for point in itertools.product(*[range(extents[axis]) for axis in self.short]):
+            fixed = dict(zip(self.short, point, strict=True))
+            index_map = tuple(
+                (dim_of[axis], 1, -offset[dim_of[axis]]) if axis in dim_of else (-1, 0, fixed.get(axis, 0))
+                for axis in range(len(extents))
+            )
+            yield index_map, tuple(dim_of[axis] if axis in dim_of else ~fixed.get(axis, 0) for axis in self.kept)
 
 
 class Group:
@@ -107,6 +127,8 @@ class NestBuilder:
             return self.load(value, index_map)
         if "elementwise" in kind.tags:
             return apply_scalar(op, sources)
+        if "reduction" in kind.tags:
+            return self.write_out(op, sources)
         if kind is nd.iota:
             return self.position(op, index_map)
         if kind is nd.pad:
@@ -118,6 +140,16 @@ class NestBuilder:
                 result = self.where_inside(operand, moved, source, result)
             return result
         return sources[0]
+
+    def write_out(self, op: Op, terms: list[Value]) -> Value:
+        """Emit a reduction of a few terms."""
+        scalar: Any = unroll.STEPS[op.kind.scalar].scalar
+        if isinstance(scalar, dict):
+            scalar = scalar[terms[0].type.kind]
+        total = terms[0]
+        for term in terms[1:]:
+            total = scalar(total, term)
+        return total
 
     def load(self, value: Value, index_map: IndexMap) -> Value:
         self.inputs.append((value, index_map))
@@ -218,6 +250,7 @@ class Fuser:
         )
         self.values: dict[Value, Value] = dict(zip(body.arguments, body_of(self.new).arguments, strict=True))
         self.copies: dict[int, Value] = {}
+        self.packed: dict[tuple[Value, int], Value] = {}  # copies with another axis last
 
     def run(self) -> Op:
         """Return the function on the kernels level."""
@@ -243,12 +276,12 @@ class Fuser:
         outputs = set(self.outputs)
         for op in self.operations:
             value = op.results[0]
-            if "reduction" in op.kind.tags:
+            if "reduction" in op.kind.tags and op not in self.plan.unrolled:
                 (source,) = op.operands
-                dims = nd.kept_axes(source.type.rank, op.attributes["axes"])
-                root = Root(value, op.kind.scalar, source, dims, source.type.shape)
-            elif is_inlined(op) and (value in self.plan.stored or value in outputs):
-                root = Root(value, "store", value, tuple(range(value.type.rank)), value.type.shape)
+                kept = nd.kept_axes(source.type.rank, op.attributes["axes"])
+                root = Root(value, op.kind.scalar, source, kept, self.plan.split.get(op, ()))
+            elif self.plan.is_inlined(op) and (value in self.plan.stored or value in outputs):
+                root = Root(value, "store", value, range(value.type.rank))
             else:
                 continue
             levels.setdefault(self.plan.executed[op], []).append(root)
@@ -265,7 +298,7 @@ class Fuser:
             if base.op is None or base in seen:
                 copy = Value(value.type, None, position)
                 self.copies[position] = copy
-                root = Root(copy, "store", value, tuple(range(value.type.rank)), value.type.shape)
+                root = Root(copy, "store", value, range(value.type.rank))
                 levels.setdefault(self.plan.available.get(value, 0), []).append(root)
             seen.add(base)
 
@@ -334,48 +367,91 @@ class Fuser:
     def leaves(self, root: Root, offset: tuple[int, ...]) -> set[tuple[Value, IndexMap]]:
         """Return the loads that computing a root at `offset` takes."""
         builder = NestBuilder(self.plan, root.shape, self.order, [root])
-        seen: set[tuple[Value, IndexMap]] = set()
-        stack, found = [(root.source, identity_map(offset))], set()
-        while stack:
-            key = stack.pop()
-            if key in seen:
-                continue
-            seen.add(key)
-            if builder.is_loaded(key[0]):
-                found.add(key)
-            else:
-                stack.extend(sources_of(*key))
+        found: set[tuple[Value, IndexMap]] = set()
+        for index_map, _ in root.parts(offset):
+            found |= unroll.leaves_of(root.source, index_map, builder.is_loaded)
         return found
 
     def emit_nest(self, group: Group) -> None:
         builder = NestBuilder(self.plan, group.shape, self.order, group.roots)
-        outputs, types, yielded = [], [], []
+        outputs, targets, yielded = [], [], []
+        orders = [self.order_of_result(root) for root in group.roots]
         with at(builder.block):
-            for root in group.roots:
-                scalar = builder.pull(root.source, identity_map(root.offset))
+            for target, (root, order) in enumerate(zip(group.roots, orders, strict=True)):
                 element = root.value.type.element
-                if root.combine == "store" and scalar.type is not element:
-                    scalar = s.convert(scalar, type=element)
-                yielded.append(scalar)
                 high = tuple(a + b for a, b in zip(root.offset, root.shape, strict=True))
-                outputs.append((root.combine, root.dims, root.offset, high))
-                types.append(root.value.type)
+                for index_map, dims in root.parts(root.offset):
+                    scalar = builder.pull(root.source, index_map)
+                    if root.combine == "store" and scalar.type is not element:
+                        scalar = s.convert(scalar, type=element)
+                    yielded.append(scalar)
+                    outputs.append((root.combine, tuple(dims[axis] for axis in order), root.offset, high))
+                    targets.append(target)
             kernel.yield_.build(yielded, {})
-        operands = list(dict.fromkeys(value for value, _ in builder.inputs))
-        inputs = tuple((operands.index(value), index_map) for value, index_map in builder.inputs)
-        insertion.location = group.roots[0].value.op.location if group.roots[0].value.op else insertion.location
-        op = kernel.nest.build(
-            [self.view(value) for value in operands],
-            {
-                "extents": group.shape,
-                "inputs": inputs,
-                "outputs": tuple(outputs),
-                "results": tuple(types),
-            },
-            [Region(builder.block)],
-        )
-        for root, result in zip(group.roots, op.results, strict=True):
-            self.values[root.value] = result
+        first = group.roots[0].value.op
+        insertion.location = first.location if first else insertion.location
+        sources = [self.source(value, index_map, group.shape) for value, index_map in builder.inputs]
+        operands = list(dict.fromkeys(value for value, _ in sources))
+        attributes = {
+            "extents": group.shape,
+            "inputs": tuple((operands.index(value), index_map) for value, index_map in sources),
+            "outputs": tuple(outputs),
+            "results": tuple(
+                tensor(tuple(root.value.type.shape[axis] for axis in order), root.value.type.element)
+                for root, order in zip(group.roots, orders, strict=True)
+            ),
+        }
+        if len(targets) != len(group.roots):
+            attributes["targets"] = tuple(targets)
+        op = kernel.nest.build(operands, attributes, [Region(builder.block)])
+        for root, order, result in zip(group.roots, orders, op.results, strict=True):
+            straight = order == list(range(len(order)))
+            back = [order.index(axis) for axis in range(len(order))]
+            self.values[root.value] = result if straight else self.pack(result, back)
+
+    def order_of_result(self, root: Root) -> list[int]:
+        """Return the order in which the axes of a root's result are written: the one that vectors run along last."""
+        inner = len(root.shape) - 1
+        dims = next(root.parts(root.offset))[1]
+        moving = [axis for axis, dim in enumerate(dims) if dim >= 0]
+        if root.short and moving and dims[moving[-1]] == inner:
+            return [axis for axis, dim in enumerate(dims) if dim < 0] + moving
+        return list(range(len(dims)))
+
+    def source(self, value: Value, index_map: IndexMap, extents: tuple[int, ...]) -> tuple[Value, IndexMap]:
+        """Return where a nest loads an element from: the array, or a copy that runs along the innermost dimension.
+
+        An array that lies in memory across that dimension is copied if the copy is much smaller than the nest.
+        """
+        array, shape = self.view(value), value.type.shape
+        along = [axis for axis, (dim, _, _) in enumerate(index_map) if dim == len(extents) - 1]
+        if (
+            len(along) != 1
+            or all(extent == 1 for extent in shape[along[0] + 1 :])
+            or math.prod(extents) < PACK_READS * value.type.size
+        ):
+            return array, index_map
+        axis = along[0]
+        order = [*range(axis), *range(axis + 1, len(shape)), axis]
+        key = (value, axis)
+        if key not in self.packed:
+            self.packed[key] = self.pack(array, order)
+        return self.packed[key], tuple(index_map[k] for k in order)
+
+    def pack(self, array: Value, order: list[int]) -> Value:
+        """Copy an array with its axes in another order."""
+        type = array.type
+        extents = tuple(type.shape[axis] for axis in order)
+        block = Block()
+        with at(block):
+            kernel.yield_.build([block.add_argument(type.element)], {})
+        attributes = {
+            "extents": extents,
+            "inputs": ((0, tuple((order.index(axis), 1, 0) for axis in range(len(order)))),),
+            "outputs": (("store", tuple(range(len(order))), (0,) * len(order), extents),),
+            "results": (tensor(extents, type.element),),
+        }
+        return kernel.nest.build([array], attributes, [Region(block)]).result
 
 
 def fuse_function(function: Op) -> Op:

@@ -4,6 +4,7 @@ A map has one (dim, coefficient, offset) for each axis of the array: its index i
 the offset alone where dim is -1. This file knows the movement ops of the nd level, and nothing of plans or kernels.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,12 +61,27 @@ def operand_map(op: Op, index_map: IndexMap) -> IndexMap:
     raise UnsupportedError(f"'{op.name}' is no index map", op.location)
 
 
+def reduced_maps(op: Op, index_map: IndexMap) -> list[IndexMap]:
+    """Return where the elements are that a reduction makes one of, in order."""
+    shape, axes = op.operands[0].type.shape, op.attributes["axes"]
+    maps = []
+    for point in itertools.product(*[range(shape[axis]) for axis in sorted(axes)]):
+        kept, fixed = iter(index_map), iter(point)
+        maps.append(tuple((-1, 0, next(fixed)) if axis in axes else next(kept) for axis in range(len(shape))))
+    return maps
+
+
 def sources_of(value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
-    """Return the (value, map) pairs that the element of a value that is computed in a loop is computed from."""
+    """Return the (value, map) pairs that the element of a value that is computed in a loop is computed from.
+
+    Of a reduction these are its terms, in order.
+    """
     op: Op = value.owner
     kind = op.kind
     if "elementwise" in kind.tags:
         return [(operand, index_map) for operand in op.operands]
+    if "reduction" in kind.tags:
+        return [(op.operands[0], moved) for moved in reduced_maps(op, index_map)]
     if kind is nd.constant or kind is nd.iota:
         return []
     if kind is nd.concatenate:

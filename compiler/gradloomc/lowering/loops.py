@@ -90,7 +90,7 @@ def _mergeable(op: Op, outer: int, inner: int, pinned: set[int]) -> bool:
         if outer in dims:
             start = dims.index(outer)
             between = dims[start + 1 : dims.index(inner)] if inner in dims[start:] else None
-            if between is None or any(extents[d] != 1 for d in between):
+            if between is None or any(d < 0 or extents[d] != 1 for d in between):
                 return False
     return True
 
@@ -163,7 +163,8 @@ class BufferAssignment:
 
     def allocate(self, op: Op, tiled: Tiled | None = None) -> None:
         """Make the buffers of a nest's results; reductions start from the neutral element."""
-        for (combine, _, _, _), result in zip(op.attributes["outputs"], op.results, strict=True):
+        combines = {result: combine for combine, _, _, _, result in kernel.outputs_of(op)}
+        for result, combine in combines.items():
             type = memref(result.type.shape, result.type.element)
             if tiled is not None and result in tiled.scratch:
                 self.values[result] = loops.scratch(type=type, rows=tiled.rows)
@@ -179,7 +180,7 @@ class BufferAssignment:
         attributes = op.attributes
         block = Block()
         buffers: dict[Value, None] = {}
-        outputs = [self.values[result] for result in op.results]
+        outputs = kernel.outputs_of(op)
         region = op.regions[0].block
         inside: dict[Value, Value] = {}
         sources = []
@@ -188,8 +189,8 @@ class BufferAssignment:
             sources.append(self.mapped(buffer, index_map, shape))
             buffers[sources[-1][0]] = None
         targets = []
-        for buffer, (_, dims, low, high) in zip(outputs, attributes["outputs"], strict=True):
-            targets.append(self.target(buffer, dims, low, high, shape, attributes["extents"]))
+        for _, dims, low, high, result in outputs:
+            targets.append(self.target(self.values[result], dims, low, high, shape))
             buffers[targets[-1][0]] = None
         with at(block):
             for argument, (buffer, index_map) in zip(region.arguments, sources, strict=True):
@@ -197,7 +198,7 @@ class BufferAssignment:
             for inner in region.ops[:-1]:
                 self.move(inner, inside, shape, block)
             for (buffer, dims, low, high), (combine, *_), value in zip(
-                targets, attributes["outputs"], region.terminator.operands, strict=True
+                targets, outputs, region.terminator.operands, strict=True
             ):
                 scalar = inside.get(value, value)
                 if combine == "store":
@@ -244,11 +245,14 @@ class BufferAssignment:
             tuple(new_map[k] for k in kept),
         )
 
-    def target(self, buffer: Value, dims: Any, low: Any, high: Any, shape: Shape, extents: Any) -> Any:
+    def target(self, buffer: Value, dims: Any, low: Any, high: Any, shape: Shape) -> Any:
         """Rename the dimensions of a store or reduction."""
         new_dims, new_shape = [], []
         for dim, extent in zip(dims, buffer.type.shape, strict=True):
-            if dim in shape.inner:
+            if dim < 0:
+                new_dims.append(dim)
+                new_shape.append(extent)
+            elif dim in shape.inner:
                 position = new_dims.index(shape.first[shape.inner[dim]])
                 new_shape[position] *= extent
             elif dim in shape.first:

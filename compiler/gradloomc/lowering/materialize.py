@@ -6,9 +6,12 @@ reduction, a reshaped array, or recomputing it would cost more than writing and 
 fuse.py builds.
 """
 
+from collections.abc import Sequence
+
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
+from gradloomc.lowering import unroll
 from gradloomc.lowering.index_maps import IndexMap, identity_map, sources_of
 
 # In additions per element: what writing an element to memory and reading it back is worth.
@@ -26,11 +29,12 @@ class Plan:
     """The decisions.
 
     `reasons` says why a value is materialized; `stored` ones are read from memory by their users; `views` are another
-    shape of what is in memory; `executed` is the level at which an op's result is computed, `available` the one from
-    which on it can be read, `cost` what an element takes to compute.
+    shape of what is in memory; `unrolled` reductions are written out in the loops that use them, and `split` ones
+    become a reduction for each element of the axes given there (see unroll.py). `executed` is the level at which an op's
+    result is computed, `available` the one from which on it can be read, `cost` what an element takes to compute.
     """
 
-    __slots__ = ("available", "cost", "executed", "reasons", "stored", "views")
+    __slots__ = ("available", "cost", "executed", "reasons", "split", "stored", "unrolled", "views")
 
     def __init__(self) -> None:
         self.reasons: dict[Value, str] = {}
@@ -39,6 +43,12 @@ class Plan:
         self.available: dict[Value, int] = {}
         self.executed: dict[Op, int] = {}
         self.cost: dict[Value, float] = {}
+        self.unrolled: set[Op] = set()
+        self.split: dict[Op, tuple[int, ...]] = {}
+
+    def is_inlined(self, op: Op) -> bool:
+        """Tell whether an op can be computed inside a loop."""
+        return is_inlined(op) or op in self.unrolled
 
     def is_loaded(self, value: Value) -> bool:
         """Tell whether loops read `value` from memory."""
@@ -80,6 +90,7 @@ def plan_materialization(function: Op) -> Plan:
     operations = body.ops[:-1]
     for value in body.terminator.operands:
         plan.reasons.setdefault(value, "a result")
+    weights = _Weights(plan)
     for op in operations:
         if is_extern(op):
             for operand in op.operands:
@@ -87,16 +98,54 @@ def plan_materialization(function: Op) -> Plan:
             for result in op.results:
                 plan.store(result, f"computed by {op.name}")
         elif "reduction" in op.kind.tags:
-            plan.store(op.results[0], "a reduction")
+            _plan_reduction(plan, op, weights)
         elif op.kind is nd.reshape and not is_unit_reshape(op):
             _materialize(plan, op.operands[0], "reshaped")
             plan.views.add(op.results[0])
     _keep_shifted(plan, operations)
-    _keep_broadcast_operands(plan, operations)
+    _keep_broadcast_operands(plan, operations, body.terminator.operands)
     _set_levels(plan, operations)
     if max(plan.executed.values(), default=0) > 0 and _keep_expensive(plan, operations):
         _set_levels(plan, operations)
     return plan
+
+
+class _Weights:
+    """How many scalar ops an element of a value takes, found out when it is asked for."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.known = plan, dict[Value, int]()
+
+    def of(self, value: Value) -> int:
+        known = self.known
+        stack = [value]
+        while stack:
+            value = stack[-1]
+            op = value.op
+            if value in known or op is None or self.plan.is_loaded(value):
+                known.setdefault(value, 1)
+                stack.pop()
+                continue
+            missing = [operand for operand in op.operands if operand not in known]
+            if missing:
+                stack += missing
+                continue
+            terms = unroll.reduced_extent(op) if op in self.plan.unrolled else 1
+            known[value] = min(1 << 20, 1 + terms * sum(known[operand] for operand in op.operands))
+            stack.pop()
+        return known[value]
+
+
+def _plan_reduction(plan: Plan, op: Op, weights: _Weights) -> None:
+    """Decide whether a reduction is written out where it is used, and else which parts it is made of."""
+    operand = op.operands[0]
+    if unroll.reduced_extent(op) <= unroll.MOST_TERMS and unroll.may_unroll(op, weights.of(operand)):
+        plan.unrolled.add(op)
+        return
+    plan.store(op.results[0], "a reduction")
+    axes = unroll.split_axes(op, plan.is_loaded)
+    if axes:
+        plan.split[op] = axes
 
 
 def _materialize(plan: Plan, value: Value, reason: str) -> None:
@@ -122,10 +171,10 @@ def _keep_shifted(plan: Plan, operations: list[Op]) -> None:
     for op in reversed(operations):
         value = op.results[0]
         maps = places.pop(value, set())
-        if "reduction" in op.kind.tags:
+        if "reduction" in op.kind.tags and op not in plan.unrolled:
             source = op.operands[0]
             places.setdefault(source, set()).add(identity_map([0] * source.type.rank))
-        if not is_inlined(op):
+        if not plan.is_inlined(op):
             continue
         if not plan.is_loaded(value) and len(maps) > 1:
             worth = STORE_COST / (len(maps) - 1)
@@ -136,8 +185,8 @@ def _keep_shifted(plan: Plan, operations: list[Op]) -> None:
             maps = {point} if value in plan.stored else maps | {point}
         for index_map in maps:
             for source, moved in sources_of(value, index_map):
-                if not plan.is_loaded(source):
-                    places.setdefault(source, set()).add(moved)
+                if not plan.is_loaded(source):  # fixed positions are other elements, not the same ones once more
+                    places.setdefault(source, set()).add(tuple(m if m[0] >= 0 else (-1, 0, 0) for m in moved))
 
 
 def _exceeds(plan: Plan, value: Value, limit: float) -> bool:
@@ -161,13 +210,14 @@ def _inline_cost(plan: Plan, op: Op) -> float:
     for operand in dict.fromkeys(op.operands):
         if not plan.is_loaded(operand):
             total += plan.cost.get(operand, 0.0)
-    return total
+    return total * unroll.reduced_extent(op) if op in plan.unrolled else total
 
 
-def _keep_broadcast_operands(plan: Plan, operations: list[Op]) -> None:
+def _keep_broadcast_operands(plan: Plan, operations: list[Op], outputs: Sequence[Value]) -> None:
+    shared = _computed_once_for_all_parts(plan, operations, outputs)
     for op in operations:
         value = op.results[0]
-        if not is_inlined(op):
+        if not plan.is_inlined(op):
             continue
         plan.cost[value] = _inline_cost(plan, op)
         if op.kind is not nd.broadcast:
@@ -175,9 +225,29 @@ def _keep_broadcast_operands(plan: Plan, operations: list[Op]) -> None:
         operand = op.operands[0]
         if plan.is_loaded(operand) or operand.type.rank == 0 or operand.type.size <= 1:
             continue
+        if value in shared and all(
+            extent <= unroll.MOST_TERMS
+            for axis, extent in enumerate(value.type.shape)
+            if axis not in op.attributes["dims"]
+        ):
+            continue
         if value.type.size > operand.type.size and plan.cost.get(operand, 0.0) > BROADCAST_COST:
             plan.store(operand, "broadcast: computed once instead of for every copy")
             plan.cost[value] = 0.0
+
+
+def _computed_once_for_all_parts(plan: Plan, operations: list[Op], outputs: Sequence[Value]) -> set[Value]:
+    """Return the values that only unrolled and split reductions need: broadcast along their axes, they stay one value."""
+    if not plan.unrolled and not plan.split:
+        return set()
+    parts, rest = [], list(outputs)
+    for op in operations:
+        if op in plan.unrolled or op in plan.split:
+            parts += op.operands
+        elif not plan.is_inlined(op):
+            rest += op.operands
+    of_parts = unroll.computed_below(operations, parts, plan.is_loaded)
+    return of_parts - unroll.computed_below(operations, rest, plan.is_loaded)
 
 
 def _set_levels(plan: Plan, operations: list[Op]) -> None:
@@ -192,12 +262,12 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
     executed: dict[Op, int] = {}
     for op in operations:
         tags = op.kind.tags
-        pointwise = "elementwise" in tags or "reduction" in tags
+        pointwise = "elementwise" in tags or ("reduction" in tags and op not in plan.unrolled)
         table = near if pointwise else available
         level = max([table.get(operand, 0) for operand in op.operands], default=0)
         executed[op] = level
         for result in op.results:
-            if not is_inlined(op) and result not in plan.views:
+            if not plan.is_inlined(op) and result not in plan.views:
                 available[result] = near[result] = level + 1
             elif result in plan.stored:
                 near[result], available[result] = level, level + 1
@@ -215,7 +285,7 @@ def _keep_expensive(plan: Plan, operations: list[Op]) -> bool:
         value = op.results[0]
         levels = used_at.get(value, set())
         worth_storing = len(levels) > 1 and plan.cost.get(value, 0.0) > STORE_COST and value.type.rank > 0
-        if value in plan.stored or value in plan.views or not is_inlined(op):
+        if value in plan.stored or value in plan.views or not plan.is_inlined(op):
             levels = {plan.executed[op]}
         elif worth_storing:
             plan.store(value, f"needed by {len(levels)} passes and dearer to recompute than to read")

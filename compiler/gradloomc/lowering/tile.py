@@ -94,7 +94,7 @@ class _Planner:
 
     def join(self, op: Op) -> None:
         self.group.append(op)
-        for (_, dims, _, _), result in zip(op.attributes["outputs"], op.results, strict=True):
+        for _, dims, _, _, result in kernel.outputs_of(op):
             (self.rows if 0 in dims else self.totals).add(result)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ def _row_buffers(op: Op) -> set[Value]:
         for operand, index_map in op.attributes["inputs"]
         if index_map and index_map[0] == (0, 1, 0)
     }
-    for (_, dims, _, _), result in zip(op.attributes["outputs"], op.results, strict=True):
+    for _, dims, _, _, result in kernel.outputs_of(op):
         if 0 in dims:
             found.add(result)
     return found
@@ -143,7 +143,7 @@ def _scratch(group: list[Op], rows: int) -> set[Value]:
         result
         for op in group
         if op in wide
-        for (combine, dims, _, _), result in zip(op.attributes["outputs"], op.results, strict=True)
+        for combine, dims, _, _, result in kernel.outputs_of(op)
         if combine == "store" and len(dims) > 1 and dims[0] == 0 and all(user in wide for user in result.uses)
     ]
     taken = sum(_bytes(value) // value.type.shape[0] for value in found) * rows

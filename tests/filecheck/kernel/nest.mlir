@@ -49,3 +49,16 @@ func.func @too_wide(%x: tensor<8xf64>) {
   }
   func.return
 }
+// -----
+
+// Scalars may go to fixed positions of one result.
+// CHECK-LABEL: func.func @fixed
+func.func @fixed(%x: tensor<8x2xf64>) -> tensor<2xf64> {
+  // CHECK: outputs = {{\[\[}}"add", array<i64: -1>, array<i64: 0>, array<i64: 8>], ["add", array<i64: -2>
+  // CHECK-SAME: targets = array<i64: 0, 0>
+  %0 = kernel.nest %x {extents = array<i64: 8>, inputs = [[0, [array<i64: 0, 1, 0>, array<i64: -1, 0, 0>]], [0, [array<i64: 0, 1, 0>, array<i64: -1, 0, 1>]]], outputs = [["add", array<i64: -1>, array<i64: 0>, array<i64: 8>], ["add", array<i64: -2>, array<i64: 0>, array<i64: 8>]], results = [tensor<2xf64>], targets = array<i64: 0, 0>} : (tensor<8x2xf64>) -> tensor<2xf64> {
+  ^(%a: f64, %b: f64):
+    kernel.yield %a, %b : f64
+  }
+  func.return %0 : tensor<2xf64>
+}

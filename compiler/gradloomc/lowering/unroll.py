@@ -1,0 +1,100 @@
+"""Unroll short axes: coordinates of points, the few features of a model, the gates of a small cell.
+
+A nest whose innermost dimension has three elements cannot fill a vector, and an array of (N, N, 3) differences is three
+times as large as anything that is worth keeping. So reductions over a short axis are written out inside the loops that
+use them, and reductions that keep a short axis (the gradient of such coordinates) become one reduction for each of its
+elements: all of them share one nest over the long axes, and the differences never exist in memory.
+
+This file only decides; fuse.py builds.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from gradloomc.dialects import nd
+from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.index_maps import IndexMap, identity_map, sources_of
+
+# A reduction over at most so many elements may be written out,
+MOST_TERMS = 16
+# ... if no more than so many scalar ops come of it.
+MOST_OPS = 1024
+# Of a reduction that keeps short axes, at most so many parts are made.
+MOST_PARTS = 128
+# Fewer points than this are not worth a nest of another shape.
+LEAST_POINTS = 64
+
+
+def reduced_extent(op: Op) -> int:
+    """Return how many elements one result of a reduction is made of."""
+    shape = op.operands[0].type.shape
+    return math.prod(shape[axis] for axis in op.attributes["axes"])
+
+
+def may_unroll(op: Op, weight: int) -> bool:
+    """Tell whether a reduction is to be written out; `weight` scalar ops compute an element of its operand."""
+    terms = reduced_extent(op)
+    points = op.results[0].type.size
+    return 0 < terms <= MOST_TERMS and points >= max(LEAST_POINTS, terms) and terms * weight <= MOST_OPS
+
+
+def split_axes(op: Op, is_loaded: Callable[[Value], bool]) -> tuple[int, ...]:
+    """Return the short axes that a reduction keeps and that should become reductions of their own.
+
+    That pays if the arrays in memory are each smaller than the points of the nest: pairs of points, points and centres.
+    Then each element is read many times, and reading it from a packed copy costs nothing. An array that has all axes is
+    read once, best in the order in which it lies in memory.
+    """
+    operand = op.operands[0]
+    shape, axes = operand.type.shape, op.attributes["axes"]
+    kept = [axis for axis in range(len(shape)) if axis not in axes and shape[axis] > 1]
+    short = [axis for axis in kept if shape[axis] <= MOST_TERMS]
+    long = [axis for axis, extent in enumerate(shape) if extent > 1 and axis not in short]
+    while short and math.prod(shape[axis] for axis in short) > MOST_PARTS:
+        long.append(short.pop(0))
+    if not short or len(long) < 2 or math.prod(shape[axis] for axis in long) < LEAST_POINTS**2:
+        return ()
+    for _, index_map in leaves_of(operand, identity_map([0] * len(shape)), is_loaded):
+        used = {dim for dim, coefficient, _ in index_map if coefficient}
+        if used.issuperset(long) and not used.isdisjoint(short):
+            return ()
+    return tuple(short)
+
+
+def leaves_of(
+    value: Value, index_map: IndexMap, is_loaded: Callable[[Value], bool]
+) -> set[tuple[Value, IndexMap]]:
+    """Return the loads that an element of `value` takes, with their maps."""
+    seen: set[tuple[Value, IndexMap]] = set()
+    stack, found = [(value, index_map)], set()
+    while stack:
+        key = stack.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        if is_loaded(key[0]):
+            found.add(key)
+        else:
+            stack.extend(sources_of(*key))
+    return found
+
+
+def computed_below(
+    operations: Sequence[Op], starts: Sequence[Value], is_loaded: Callable[[Value], bool]
+) -> set[Value]:
+    """Return the values that computing `starts` takes, up to what is loaded."""
+    found = {value for value in starts if not is_loaded(value)}
+    for op in reversed(operations):
+        if op.results[0] in found:
+            found.update(operand for operand in op.operands if not is_loaded(operand))
+    return found
+
+
+STEPS = {
+    "add": nd.add,
+    "mul": nd.mul,
+    "maximum": nd.maximum,
+    "minimum": nd.minimum,
+    "or": nd.logical_or,
+    "and": nd.logical_and,
+}
