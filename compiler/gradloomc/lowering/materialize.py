@@ -90,7 +90,6 @@ def plan_materialization(function: Op) -> Plan:
     operations = body.ops[:-1]
     for value in body.terminator.operands:
         plan.reasons.setdefault(value, "a result")
-    weights = _Weights(plan)
     for op in operations:
         if is_extern(op):
             for operand in op.operands:
@@ -98,7 +97,7 @@ def plan_materialization(function: Op) -> Plan:
             for result in op.results:
                 plan.store(result, f"computed by {op.name}")
         elif "reduction" in op.kind.tags:
-            _plan_reduction(plan, op, weights)
+            _plan_reduction(plan, op)
         elif op.kind is nd.reshape and not is_unit_reshape(op):
             _materialize(plan, op.operands[0], "reshaped")
             plan.views.add(op.results[0])
@@ -110,36 +109,9 @@ def plan_materialization(function: Op) -> Plan:
     return plan
 
 
-class _Weights:
-    """How many scalar ops an element of a value takes, found out when it is asked for."""
-
-    def __init__(self, plan: Plan):
-        self.plan, self.known = plan, dict[Value, int]()
-
-    def of(self, value: Value) -> int:
-        known = self.known
-        stack = [value]
-        while stack:
-            value = stack[-1]
-            op = value.op
-            if value in known or op is None or self.plan.is_loaded(value):
-                known.setdefault(value, 1)
-                stack.pop()
-                continue
-            missing = [operand for operand in op.operands if operand not in known]
-            if missing:
-                stack += missing
-                continue
-            terms = unroll.reduced_extent(op) if op in self.plan.unrolled else 1
-            known[value] = min(1 << 20, 1 + terms * sum(known[operand] for operand in op.operands))
-            stack.pop()
-        return known[value]
-
-
-def _plan_reduction(plan: Plan, op: Op, weights: _Weights) -> None:
+def _plan_reduction(plan: Plan, op: Op) -> None:
     """Decide whether a reduction is written out where it is used, and else which parts it is made of."""
-    operand = op.operands[0]
-    if unroll.reduced_extent(op) <= unroll.MOST_TERMS and unroll.may_unroll(op, weights.of(operand)):
+    if unroll.may_unroll(op, plan.is_loaded):
         plan.unrolled.add(op)
         return
     plan.store(op.results[0], "a reduction")
@@ -176,17 +148,46 @@ def _keep_shifted(plan: Plan, operations: list[Op]) -> None:
             places.setdefault(source, set()).add(identity_map([0] * source.type.rank))
         if not plan.is_inlined(op):
             continue
-        if not plan.is_loaded(value) and len(maps) > 1:
-            worth = STORE_COST / (len(maps) - 1)
-            if len(maps) > MOST_PLACES or _exceeds(plan, value, worth):
-                plan.store(value, f"needed at {len(maps)} places and dearer to recompute than to read")
+        count = _places(maps) if len(maps) > 1 else 1
+        if not plan.is_loaded(value) and count > 1:
+            worth = STORE_COST / (count - 1)
+            if count > MOST_PLACES or _exceeds(plan, value, worth):
+                plan.store(value, f"needed at {count} places and dearer to recompute than to read")
         if value in plan.reasons:
             point = identity_map([0] * value.type.rank)
             maps = {point} if value in plan.stored else maps | {point}
         for index_map in maps:
-            for source, moved in sources_of(value, index_map):
-                if not plan.is_loaded(source):  # fixed positions are other elements, not the same ones once more
-                    places.setdefault(source, set()).add(tuple(m if m[0] >= 0 else (-1, 0, 0) for m in moved))
+            if op in plan.unrolled:
+                pairs = [(op.operands[0], _with_all(op, index_map))]
+            else:
+                pairs = sources_of(value, index_map)
+            for source, moved in pairs:
+                if not plan.is_loaded(source):
+                    places.setdefault(source, set()).add(moved)
+
+
+# In a map of places: the axis is read from end to end, by a reduction that is written out.
+_ALL = (-2, 0, 0)
+
+
+def _with_all(op: Op, index_map: IndexMap) -> IndexMap:
+    """Return the places that one element of a reduction is made of."""
+    kept = iter(index_map)
+    return tuple(_ALL if axis in op.attributes["axes"] else next(kept) for axis in range(op.operands[0].type.rank))
+
+
+def _places(maps: set[IndexMap]) -> int:
+    """Count places that differ other than along axes which are read as a whole: each element there is needed once.
+
+    Users that walk other boxes number their dimensions differently; what counts is their order.
+    """
+    whole = {axis for index_map in maps for axis, (dim, _, _) in enumerate(index_map) if dim == _ALL[0]}
+    found = set()
+    for index_map in maps:
+        rest = [m for axis, m in enumerate(index_map) if axis not in whole]
+        dims = sorted({dim for dim, _, _ in rest if dim >= 0})
+        found.add(tuple((dims.index(m[0]), *m[1:]) if m[0] >= 0 else m for m in rest))
+    return len(found)
 
 
 def _exceeds(plan: Plan, value: Value, limit: float) -> bool:
@@ -262,7 +263,8 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
     executed: dict[Op, int] = {}
     for op in operations:
         tags = op.kind.tags
-        pointwise = "elementwise" in tags or ("reduction" in tags and op not in plan.unrolled)
+        whole = op not in plan.unrolled and op not in plan.split  # on the same points as its operand
+        pointwise = "elementwise" in tags or ("reduction" in tags and whole)
         table = near if pointwise else available
         level = max([table.get(operand, 0) for operand in op.operands], default=0)
         executed[op] = level
@@ -278,20 +280,40 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
 
 
 def _keep_expensive(plan: Plan, operations: list[Op]) -> bool:
-    """Materialize what several levels would recompute, where a trip through memory is cheaper; tell if anything is."""
+    """Materialize what several levels would recompute, where a trip through memory is cheaper; tell if anything is.
+
+    Of a chain of values that the same passes need, the last one is kept.
+    """
     before = len(plan.stored)
+    passes = _passes_that_need(plan, operations)
+    for op in operations:
+        value = op.results[0]
+        if not plan.is_inlined(op) or plan.is_loaded(value):
+            continue
+        plan.cost[value] = _inline_cost(plan, op)
+        levels = passes[value]
+        if len(levels) < 2 or plan.cost[value] <= STORE_COST or value.type.rank == 0:
+            continue
+        if len(value.uses) == 1:
+            (user,) = value.uses
+            if plan.is_inlined(user) and passes.get(user.results[0]) == levels and value not in plan.reasons:
+                continue
+        plan.store(value, f"needed by {len(levels)} passes and dearer to recompute than to read")
+    return len(plan.stored) > before
+
+
+def _passes_that_need(plan: Plan, operations: list[Op]) -> dict[Value, frozenset[int]]:
+    """Return the levels at which each value would be computed."""
     used_at: dict[Value, set[int]] = {}
+    needed: dict[Value, frozenset[int]] = {}
     for op in reversed(operations):
         value = op.results[0]
         levels = used_at.get(value, set())
-        worth_storing = len(levels) > 1 and plan.cost.get(value, 0.0) > STORE_COST and value.type.rank > 0
-        if value in plan.stored or value in plan.views or not plan.is_inlined(op):
+        if plan.is_loaded(value) or not plan.is_inlined(op):
             levels = {plan.executed[op]}
-        elif worth_storing:
-            plan.store(value, f"needed by {len(levels)} passes and dearer to recompute than to read")
-            levels = {min(levels)}
         elif value in plan.reasons:  # a result that its users recompute in their own pass
             levels = levels | {plan.executed[op]}
+        needed[value] = frozenset(levels)
         for operand in op.operands:
             used_at.setdefault(operand, set()).update(levels)
-    return len(plan.stored) > before
+    return needed

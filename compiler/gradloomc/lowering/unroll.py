@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Op, Value
-from gradloomc.lowering.index_maps import IndexMap, identity_map, sources_of
+from gradloomc.lowering.index_maps import IndexMap, identity_map, reduced_maps, sources_of
 
 # A reduction over at most so many elements may be written out,
 MOST_TERMS = 16
 # ... if no more than so many scalar ops come of it.
-MOST_OPS = 1024
+MOST_OPS = 2048
 # Of a reduction that keeps short axes, at most so many parts are made.
 MOST_PARTS = 128
 # Fewer points than this are not worth a nest of another shape.
@@ -31,11 +31,25 @@ def reduced_extent(op: Op) -> int:
     return math.prod(shape[axis] for axis in op.attributes["axes"])
 
 
-def may_unroll(op: Op, weight: int) -> bool:
-    """Tell whether a reduction is to be written out; `weight` scalar ops compute an element of its operand."""
-    terms = reduced_extent(op)
-    points = op.results[0].type.size
-    return 0 < terms <= MOST_TERMS and points >= max(LEAST_POINTS, terms) and terms * weight <= MOST_OPS
+def may_unroll(op: Op, is_loaded: Callable[[Value], bool]) -> bool:
+    """Tell whether a reduction is to be written out."""
+    terms, points = reduced_extent(op), op.results[0].type.size
+    if not 0 < terms <= MOST_TERMS or points < max(LEAST_POINTS, terms):
+        return False
+    maps = reduced_maps(op, identity_map([0] * op.results[0].type.rank))
+    return count_ops(op.operands[0], maps, is_loaded, MOST_OPS) <= MOST_OPS
+
+
+def count_ops(value: Value, maps: Sequence[IndexMap], is_loaded: Callable[[Value], bool], limit: int) -> int:
+    """Return how many scalar ops it takes to compute `value` at these places; counting stops beyond `limit`."""
+    seen: set[tuple[Value, IndexMap]] = set()
+    stack = [(value, index_map) for index_map in maps]
+    while stack and len(seen) <= limit:
+        key = stack.pop()
+        if key not in seen and not is_loaded(key[0]):
+            seen.add(key)
+            stack.extend(sources_of(*key))
+    return len(seen)
 
 
 def split_axes(op: Op, is_loaded: Callable[[Value], bool]) -> tuple[int, ...]:
