@@ -1,34 +1,11 @@
-// Matrix products by BLAS, everything between them fused by hand. The expert calls the same
-// OpenBLAS as everybody else: SciPy hands out its address.
-#include "module.hpp"
+// Matrix products by BLAS, everything between them fused by hand.
+#include "blas.hpp"
 
 #include <memory>
 
 extern const Py_ssize_t argument_count = 4;
 
-using Gemm = void (*)(const char *, const char *, const int *, const int *, const int *,
-                      const float *, const float *, const int *, const float *, const int *,
-                      const float *, float *, const int *);
-static Gemm sgemm;
-
-void prepare() {
-    PyObject *blas = PyImport_ImportModule("scipy.linalg.cython_blas");
-    PyObject *table = blas ? PyObject_GetAttrString(blas, "__pyx_capi__") : nullptr;
-    PyObject *capsule = table ? PyDict_GetItemString(table, "sgemm") : nullptr;
-    if (capsule)
-        sgemm = reinterpret_cast<Gemm>(PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)));
-    else if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_ImportError, "scipy.linalg.cython_blas has no sgemm");
-}
-
-// C (m×n) = op(A) op(B) in row-major order, which is Cᵀ = op(B)ᵀ op(A)ᵀ in Fortran's order.
-static void multiply(bool transpose_a, bool transpose_b, int m, int n, int k, const float *a,
-                     const float *b, float *c) {
-    const float one = 1, zero = 0;
-    const int row_of_a = transpose_a ? m : k, row_of_b = transpose_b ? k : n;
-    sgemm(transpose_b ? "T" : "N", transpose_a ? "T" : "N", &n, &m, &k, &one, b, &row_of_b, a,
-          &row_of_a, &zero, c, &n);
-}
+void prepare() { find_sgemm(); }
 
 PyObject *run(PyObject *const *arguments) {
     const Array x = argument(arguments[0]), y = argument(arguments[1]), w1 = argument(arguments[2]),

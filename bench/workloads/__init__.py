@@ -8,10 +8,15 @@ from bench.workload import Workload
 from bench.workloads import (
     black_scholes,
     chain,
+    gmm,
+    layer_norm_gelu,
     logistic,
+    lstm_cell,
+    nbody,
     rosenbrock,
     rosenbrock_hvp,
     softmax,
+    stencil,
     two_layer,
 )
 
@@ -22,7 +27,12 @@ WORKLOADS: tuple[Workload, ...] = (
     *chain.WORKLOADS,
     *logistic.WORKLOADS,
     *two_layer.WORKLOADS,
+    *lstm_cell.WORKLOADS,
     *softmax.WORKLOADS,
+    *layer_norm_gelu.WORKLOADS,
+    *gmm.WORKLOADS,
+    *nbody.WORKLOADS,
+    *stencil.WORKLOADS,
 )
 
 
