@@ -10,13 +10,14 @@ from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
+from gradloomc.lowering.multiply_add import fuse_multiply_adds
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
 
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = "fuse,to-loops"
+LOWER = "fuse,to-loops,fuse-multiply-add"
 
 
 @contextmanager
@@ -53,7 +54,12 @@ def to_kernels(function: Op) -> Op:
     return fuse_function(clean(end_differentiation(function)))
 
 
+def to_loops(function: Op, vector_bits: int) -> Op:
+    """Return a function of the nd level on the loops level."""
+    return fuse_multiply_adds(lower_to_loops(to_kernels(function), vector_bits))
+
+
 def lower(function: Op, vector_bits: int, attributes: str) -> Program:
     """Lower an nd function, which is changed in place, to a program."""
     with paused_collection():
-        return write_program(lower_to_loops(to_kernels(function), vector_bits), attributes)
+        return write_program(to_loops(function, vector_bits), attributes)

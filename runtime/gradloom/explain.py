@@ -14,9 +14,8 @@ from gradloomc.ir.errors import UnsupportedError
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.location import Location
 from gradloomc.ir.printer import print_op
-from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.materialize import plan_materialization
-from gradloomc.pipelines import clean, lower, to_kernels
+from gradloomc.pipelines import clean, lower, to_kernels, to_loops
 
 if TYPE_CHECKING:
     from gradloom.program import Program
@@ -48,7 +47,7 @@ def function_text(function: Op, level: str, generic: bool = False) -> str:
     if level == "kernels":
         return print_op(to_kernels(copy), generic)
     if level == "loops":
-        return print_op(lower_to_loops(to_kernels(copy), host().vector_bits), generic)
+        return print_op(to_loops(copy, host().vector_bits), generic)
     if level in ("llvm", "asm"):
         text = lower(copy, host().vector_bits, host().function_attributes).text
         return text if level == "llvm" else _assembly(text)

@@ -23,8 +23,7 @@ from gradloomc.ir.printer import print_op
 from gradloomc.ir.types import SCALARS, f64
 from gradloomc.ir.verifier import verify
 from gradloomc.lowering import loops, tile
-from gradloomc.lowering.loops import lower_to_loops
-from gradloomc.pipelines import clean, to_kernels
+from gradloomc.pipelines import clean, to_kernels, to_loops
 
 from .programs import Seeded, draw_arguments, draw_program
 
@@ -33,7 +32,7 @@ LEVELS: dict[str, Callable[[Op], Op]] = {
     "nd": lambda function: function,
     "clean": clean,
     "kernels": to_kernels,
-    "loops": lambda function: lower_to_loops(to_kernels(function), host().vector_bits),
+    "loops": lambda function: to_loops(function, host().vector_bits),
 }
 
 

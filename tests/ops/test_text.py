@@ -12,15 +12,14 @@ from gradloomc.ir.parser import parse_module
 from gradloomc.ir.printer import print_module
 from gradloomc.ir.types import SCALARS
 from gradloomc.ir.verifier import verify
-from gradloomc.lowering.loops import lower_to_loops
-from gradloomc.pipelines import to_kernels
+from gradloomc.pipelines import to_kernels, to_loops
 
 from .cases import RECORDS, Array, draw, elements_of, function_of, same_bits, samples_of
 
 LEVELS: dict[str, Callable[[Op], Op]] = {
     "nd": lambda function: function,
     "kernels": to_kernels,
-    "loops": lambda function: lower_to_loops(to_kernels(function)),
+    "loops": lambda function: to_loops(function, 512),
 }
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from gradloomc.ir.core import Module
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
+from gradloomc.lowering.multiply_add import fuse_multiply_adds
 from gradloomc.passes.base import Pass
 
 
@@ -34,3 +35,15 @@ class ToLoops(Pass):
         module.replace_functions(
             lower_to_loops(function, self.vector_bits) for function in module.block.ops
         )
+
+
+@dataclass(frozen=True)
+class FuseMultiplyAdd(Pass):
+    """Turn products that are only added or subtracted into fused multiply-adds."""
+
+    name: ClassVar[str] = "fuse-multiply-add"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = reads
+
+    def run(self, module: Module) -> None:
+        module.replace_functions(fuse_multiply_adds(function) for function in module.block.ops)

@@ -15,6 +15,7 @@ PASSES: dict[str, str] = {
     "cse": "gradloomc.passes.cleanup:CSE",
     "dce": "gradloomc.passes.cleanup:DCE",
     "fuse": "gradloomc.lowering.passes:Fuse",
+    "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
     "linearize": "gradloomc.ad.passes:Linearize",
     "to-loops": "gradloomc.lowering.passes:ToLoops",
 }
