@@ -1,23 +1,25 @@
 """From an `nd` function to a program: the named pipelines, and the driver that compiles one function."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from gradloomc.codegen.gemm import Convention
 from gradloomc.codegen.program import Program, write_program
-from gradloomc.dialects import nd
+from gradloomc.dialects import loops, nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
+from gradloomc.lowering.products import lower_products
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
 
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = "fuse,to-loops,fuse-multiply-add"
+LOWER = "lower-products,fuse,to-loops,fuse-multiply-add"
 
 
 @contextmanager
@@ -49,9 +51,14 @@ def end_differentiation(function: Op) -> Op:
     return function
 
 
+def prepare(function: Op) -> Op:
+    """Bring an nd function, in place, to what is materialized and fused; return it."""
+    return lower_products(clean(end_differentiation(function)))
+
+
 def to_kernels(function: Op) -> Op:
     """Return a function of the nd level on the kernels level."""
-    return fuse_function(clean(end_differentiation(function)))
+    return fuse_function(prepare(function))
 
 
 def to_loops(function: Op, vector_bits: int) -> Op:
@@ -59,7 +66,17 @@ def to_loops(function: Op, vector_bits: int) -> Op:
     return fuse_multiply_adds(lower_to_loops(to_kernels(function), vector_bits))
 
 
-def lower(function: Op, vector_bits: int, attributes: str) -> Program:
-    """Lower an nd function, which is changed in place, to a program."""
+def lower(
+    function: Op, vector_bits: int, attributes: str, convention: Callable[[], Convention] | None = None
+) -> Program:
+    """Lower an nd function, which is changed in place, to a program.
+
+    Args:
+        vector_bits: width of the target's registers.
+        attributes: what functions of the target carry.
+        convention: returns how the BLAS is called; it is asked if the program has products.
+    """
     with paused_collection():
-        return write_program(to_loops(function, vector_bits), attributes)
+        lowered = to_loops(function, vector_bits)
+        has_products = any(op.kind is loops.gemm for op in lowered.walk())
+        return write_program(lowered, attributes, convention() if convention and has_products else None)

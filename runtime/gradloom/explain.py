@@ -14,8 +14,9 @@ from gradloomc.ir.errors import UnsupportedError
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.location import Location
 from gradloomc.ir.printer import print_op
+from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.materialize import plan_materialization
-from gradloomc.pipelines import clean, lower, to_kernels, to_loops
+from gradloomc.pipelines import clean, lower, prepare, to_kernels, to_loops
 
 if TYPE_CHECKING:
     from gradloom.program import Program
@@ -66,7 +67,7 @@ def explain(program: "Program") -> str:
     Its kernels, what it keeps in memory and why, the bytes it moves, what it took to compile.
     """
     stats = program.executable.stats
-    cleaned = clean(copy_function(program.function))
+    cleaned = prepare(copy_function(program.function))
     reasons = plan_materialization(cleaned).reasons
     kept = [
         (str(value.type), reason, value.op.location)
@@ -76,14 +77,14 @@ def explain(program: "Program") -> str:
     ratio = stats.bytes_moved / stats.bytes_ideal if stats.bytes_ideal else 1.0
     lines = [
         _signature(program),
-        f"  {_count(stats.kernels, 'kernel')}, {_count(stats.externs, 'library call')}; "
+        f"  {_count(stats.kernels, 'kernel')}, {_count(stats.externs + stats.products, 'library call')}; "
         f"{_bytes(stats.bytes_moved)} moved, {_bytes(stats.bytes_ideal)} at least ({ratio:.2f}x)",
         f"  lowered in {stats.lower_seconds * 1e3:.1f} ms, "
         + ("native code shared with an earlier program" if stats.reused_native_code else "compiled")
         + f" in {stats.native_seconds * 1e3:.1f} ms",
     ]
     lines += _section("kept in memory", [(type, reason, _place(at)) for type, reason, at in kept])
-    kernels = to_kernels(cleaned)
+    kernels = fuse_function(cleaned)
     lines += _section(
         "kernels", [_kernel(op) for op in body_of(kernels).ops if op.kind is kernel.nest]
     )
@@ -99,7 +100,7 @@ def explain(program: "Program") -> str:
 
 
 def _is_call(op: Op) -> bool:
-    return op.name.startswith("nd.") and bool(op.results) and "extern" in op.kind.tags
+    return bool(op.results) and "extern" in op.kind.tags
 
 
 def _signature(program: "Program") -> str:

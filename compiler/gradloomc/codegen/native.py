@@ -12,7 +12,7 @@ from gradloomc.codegen.elf import NotFlat, flatten
 from gradloomc.codegen.host import Host, decode_host, encode_host, host_key
 from gradloomc.codegen.image import CannotLoad, decode, encode, load
 
-__all__ = ["Counts", "Module", "compile_module", "counts", "host"]
+__all__ = ["Counts", "Module", "compile_module", "counts", "host", "imports"]
 
 # Part of the keys: goes up when the same text is compiled to other code, or what is stored changes its form.
 _GENERATION = "native 1"
@@ -38,6 +38,8 @@ class Module(NamedTuple):
 counts = Counts()
 _modules: dict[str, dict[str, int]] = {}
 _host: Host | None = None
+# Addresses of functions of other libraries, by the names under which texts declare them.
+imports: dict[str, int] = {}
 
 
 def host() -> Host:
@@ -114,10 +116,10 @@ def _from_llvm(key: str, text: str, symbols: list[str]) -> dict[str, int]:
 def _load(content: bytes, symbols: list[str]) -> dict[str, int]:
     """Put what is stored into memory; return the addresses of at least `symbols`."""
     if content[:1] == _IMAGE:
-        return load(decode(content[1:]), None, symbols).symbols
+        return load(decode(content[1:]), imports, symbols).symbols
     if content[:1] != _OBJECT:
         raise ValueError("neither image nor object")
     from gradloomc.codegen.jit import compiler
 
     counts.linked_by_llvm += 1
-    return compiler().link(content[1:], symbols, {})
+    return compiler().link(content[1:], symbols, imports)

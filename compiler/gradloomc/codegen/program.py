@@ -8,6 +8,7 @@ text holds no addresses and no extents, so the same program on other lengths has
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gradloomc.codegen import gemm
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import memory_scalar
 from gradloomc.codegen.nest import NestWriter, Text
@@ -62,14 +63,15 @@ class Program(NamedTuple):
     bytes_ideal: int = 0
     nests: int = 0
     externs: int = 0
+    products: int = 0
 
 
 class ProgramWriter:
     """Builds the Program of one function."""
 
-    def __init__(self, function: Op, attributes: str):
+    def __init__(self, function: Op, attributes: str, convention: gemm.Convention):
         self.body = body_of(function)
-        self.attributes = attributes
+        self.attributes, self.convention = attributes, convention
         self.sizes = Sizes()
         self.slots: list[Slot] = []
         self.slot_of: dict[Value, int] = {}
@@ -79,7 +81,7 @@ class ProgramWriter:
         self.declarations: dict[str, None] = {}
         self.helpers: dict[str, str] = {}
         self.segment: Segment | None = None
-        self.bytes_moved = self.nests = self.externs = 0
+        self.bytes_moved = self.nests = self.externs = self.products = 0
 
     def write(self) -> Program:
         """Return the program."""
@@ -106,6 +108,10 @@ class ProgramWriter:
                 temporaries += self.extern(op)
             elif op.kind is loops.fill:
                 self.open_segment().fill(op)
+            elif op.kind is loops.gemm:
+                self.products += 1
+                self.count_bytes([op])
+                self.open_segment().gemm(op)
             elif op.kind is loops.tiles:
                 nests = op.regions[0].block.ops[:-1]
                 self.nests += len(nests)
@@ -133,6 +139,7 @@ class ProgramWriter:
             bytes_ideal=self.ideal_bytes(),
             nests=self.nests,
             externs=self.externs,
+            products=self.products,
         )
         return program
 
@@ -285,6 +292,15 @@ class Segment:
             f"  {name} = getelementptr i8, ptr {memory}, i64 {name}o",
         ]
 
+    def gemm(self, op: Op) -> None:
+        """Write a call of the BLAS."""
+        self.number += 1
+        element, convention = op.operands[2].type.element, self.program.convention
+        self.entry.declarations[gemm.declaration(element, convention)] = None
+        self.entry.functions[gemm.adapter_name(element)] = gemm.adapter(element, convention)
+        pointers = [self.buffer(value).pointer for value in op.operands]
+        self.lines += gemm.write_gemm(op, pointers, self.load_size, self.number)
+
     def load_size(self, value: int) -> str:
         slot = self.program.sizes.slot(value)
         at = self.entry.emit(f"getelementptr i64, ptr %sizes, i64 {slot}", "ptr")
@@ -351,6 +367,11 @@ def _bytes(type: MemRefType) -> int:
     return size
 
 
-def write_program(function: Op, attributes: str) -> Program:
-    """Return the program of a loops-level function; `attributes` are the LLVM function attributes of the target."""
-    return ProgramWriter(function, attributes).write()
+def write_program(function: Op, attributes: str, convention: gemm.Convention | None = None) -> Program:
+    """Return the program of a loops-level function.
+
+    Args:
+        attributes: the LLVM function attributes of the target.
+        convention: how the BLAS is called.
+    """
+    return ProgramWriter(function, attributes, convention or gemm.Convention()).write()

@@ -10,10 +10,13 @@ dimension k runs along dims[k] of the nest, or stands at position ~dims[k] if th
 point < high contribute. Scalar k goes to result targets[k], or to result k where there are no targets. `kernel.inside`
 asks whether the point lies in a range of one dim, which is how a pad reads as a select; a lowering peels the loop where
 such a range begins or ends.
+
+`kernel.product` is what a program does not walk itself: scaled matrix products, added up, by the BLAS.
 """
 
 from typing import Any
 
+from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import ShapeError, VerifyError
@@ -94,4 +97,43 @@ inside = OpDef(
     type_rule=lambda dim, low, high: ir_types.i1,
     attributes=("dim", "low", "high"),
     tags=frozenset({"scalar"}),
+)
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+def term_attributes(term: Any) -> dict[str, Any]:
+    """Return the attributes of the `nd.dot` that a term of a product stands for."""
+    return dict(zip(("x_contract", "y_contract", "x_batch", "y_batch"), term[1:], strict=True))
+
+
+def _product_type(*operands: Type, terms: Any) -> Type:
+    if len(operands) != 2 * len(terms) or not terms:
+        raise ShapeError(f"'kernel.product' has {len(operands)} operands for {len(terms)} terms")
+    types = {
+        nd.dot.type_rule(x, y, **term_attributes(term))
+        for x, y, term in zip(operands[::2], operands[1::2], terms, strict=True)
+    }
+    if len(types) != 1:
+        raise ShapeError("'kernel.product' op expects terms of one shape and dtype")
+    return types.pop()
+
+
+def _product_reference(*operands: Any, terms: Any) -> Any:
+    reference: Any = nd.dot.reference
+    total = None
+    for x, y, term in zip(operands[::2], operands[1::2], terms, strict=True):
+        scaled = reference(x, y, **term_attributes(term)) * x.dtype.type(term[0])
+        total = scaled if total is None else total + scaled
+    return total
+
+
+product = OpDef(
+    "kernel.product",
+    "A sum of scaled matrix products of two operands each; a term is its factor and the four axis lists of `nd.dot`.",
+    type_rule=_product_type,
+    reference=_product_reference,
+    attributes=("terms",),
+    tags=frozenset({"extern", "product"}),
 )

@@ -2,8 +2,8 @@
 
 `loops.nest` runs its region for every point of its extents, dimensions in order, the last one in explicit vectors of
 `width` elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a
-map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their buffer, which `loops.fill` has set to the neutral element
-before.
+map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their
+buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` is a call of the BLAS.
 """
 
 from typing import Any
@@ -71,6 +71,16 @@ scratch = OpDef(
     "A temporary of the shape `type` of which only the `rows` rows of the tile at hand exist at any time.",
     type_rule=lambda type, rows: type,
     attributes=("type", "rows"),
+    effects=True,
+)
+
+gemm = OpDef(
+    "loops.gemm",
+    "c = alpha a b + beta c on matrices in three buffers; with beta = 0 the old c is not read. `shape` is (rows of c, "
+    "columns of c, contracted extent), `transposed` says whether a and b are stored the other way round, `leading` how "
+    "far apart the stored rows of a, b and c are; `batch` repeats it: (extent, steps in a, b, c) for each dimension.",
+    type_rule=lambda a, b, c, shape, transposed, leading, batch, alpha, beta: (),
+    attributes=("shape", "transposed", "leading", "batch", "alpha", "beta"),
     effects=True,
 )
 

@@ -163,6 +163,28 @@ def _run_constant(interpreter: Interpreter, op: Op, environment: Environment) ->
     return [op.attributes["value"].to_array()]
 
 
+def _run_gemm(interpreter: Interpreter, op: Op, environment: Environment) -> list[Array]:
+    a, b, c = (environment[operand].reshape(-1) for operand in op.operands)
+    attributes = op.attributes
+    rows, columns, contracted = attributes["shape"]
+    batch, leading, (a_moved, b_moved) = attributes["batch"], attributes["leading"], attributes["transposed"]
+
+    def matrices(array: Array, position: int, shape: tuple[int, int], transposed: bool) -> Array:
+        extents = tuple(extent for extent, *_ in batch)
+        steps = [steps[position] for _, *steps in batch]
+        steps += [1, leading[position]] if transposed else [leading[position], 1]
+        strides = [step * array.itemsize for step in steps]
+        return np.lib.stride_tricks.as_strided(array, extents + shape, strides)
+
+    target = matrices(c, 2, (rows, columns), False)
+    product = np.matmul(
+        matrices(a, 0, (rows, contracted), a_moved), matrices(b, 1, (contracted, columns), b_moved)
+    )
+    scaled = product * c.dtype.type(attributes["alpha"])
+    target[...] = scaled if attributes["beta"] == 0 else scaled + c.dtype.type(attributes["beta"]) * target
+    return []
+
+
 def _run_extern(interpreter: Interpreter, op: Op, environment: Environment) -> Sequence[Array]:
     operands = [environment[operand] for operand in op.operands]
     reference = REGISTRY[op.attributes["callee"]].reference
@@ -189,5 +211,6 @@ REGION_OPS: dict[str, Callable[..., Any]] = {
     loops.fill.name: _run_fill,
     loops.view.name: _run_view,
     loops.constant.name: _run_constant,
+    loops.gemm.name: _run_gemm,
     loops.extern.name: _run_extern,
 }

@@ -17,6 +17,7 @@ from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.types import ScalarType, Type, memref
+from gradloomc.lowering.matrices import gemm_attributes
 from gradloomc.lowering.tile import Tiled, plan_tiles
 
 # Points from which a nest is worth a longer compilation.
@@ -124,6 +125,8 @@ class BufferAssignment:
                     self.nest(op)
                 elif op.kind is nd.reshape:
                     self.values[op.results[0]] = self.view(self.values[op.operands[0]], op.results[0].type.shape)
+                elif op.kind is kernel.product:
+                    self.product(op)
                 elif op.kind is nd.constant:
                     self.values[op.results[0]] = loops.constant(value=op.attributes["value"])
                 else:
@@ -139,6 +142,16 @@ class BufferAssignment:
             {"callee": op.kind.name, "attributes": attributes, "results": types},
         )
         self.values.update(zip(op.results, built.results, strict=True))
+
+    def product(self, op: Op) -> None:
+        """Make the buffer of a product; the first term sets it, the others add to it."""
+        result = op.results[0]
+        buffer = self.values[result] = loops.alloc(type=memref(result.type.shape, result.type.element))
+        for position, term in enumerate(op.attributes["terms"]):
+            x, y = op.operands[2 * position : 2 * position + 2]
+            call = gemm_attributes(x.type.shape, y.type.shape, result.type.shape, kernel.term_attributes(term))
+            operands = (self.values[x], self.values[y], buffer)
+            loops.gemm(*operands, **call, alpha=term[0], beta=1.0 if position else 0.0)
 
     def view(self, buffer: Value, shape: tuple[int, ...]) -> Value:
         type = memref(shape, buffer.type.element)

@@ -7,7 +7,21 @@ from gradloomc.ir.core import Module
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
+from gradloomc.lowering.products import lower_products
 from gradloomc.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class LowerProducts(Pass):
+    """Choose for each matrix product between a call of the BLAS and a nest."""
+
+    name: ClassVar[str] = "lower-products"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            lower_products(function)
 
 
 @dataclass(frozen=True)
@@ -15,7 +29,7 @@ class Fuse(Pass):
     """Turn nd functions into fused kernels."""
 
     name: ClassVar[str] = "fuse"
-    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd"})
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
     leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel", "arith", "math"})
 
     def run(self, module: Module) -> None:

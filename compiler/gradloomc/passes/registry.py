@@ -17,6 +17,7 @@ PASSES: dict[str, str] = {
     "fuse": "gradloomc.lowering.passes:Fuse",
     "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
     "linearize": "gradloomc.ad.passes:Linearize",
+    "lower-products": "gradloomc.lowering.passes:LowerProducts",
     "to-loops": "gradloomc.lowering.passes:ToLoops",
 }
 

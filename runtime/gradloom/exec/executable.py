@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradloom.exec import blas
 from gradloom.exec.binding import binder, expectations
 from gradloom.exec.entry import make_entry
 from gradloom.exec.externs import prepare_extern
@@ -39,6 +40,7 @@ class Stats(NamedTuple):
 
     kernels: int
     externs: int
+    products: int
     bytes_moved: int
     bytes_ideal: int
     lower_seconds: float
@@ -95,7 +97,8 @@ class Executable:
     def __init__(self, function: Op):
         start = time.perf_counter()
         self.function = function
-        self.program = program = lower(function, host().vector_bits, host().function_attributes)
+        native = host()
+        self.program = program = lower(function, native.vector_bits, native.function_attributes, blas.convention)
         lowered = time.perf_counter()
         symbols = [step.symbol for step in program.steps if isinstance(step, NativeStep)]
         functions, reused = native_functions(program.text, symbols)
@@ -123,6 +126,7 @@ class Executable:
         self.stats = Stats(
             program.nests,
             program.externs,
+            program.products,
             program.bytes_moved,
             program.bytes_ideal,
             lowered - start,
@@ -139,6 +143,8 @@ class Executable:
         plain = len(returned) == len(self.returned) and all(0 <= k < len(self.result_types) for k in returned)
         if not (small and plain and all(native for native, _ in self.steps)):
             return None
+        if self.program.products and blas.library().origin == "matmul":
+            return None  # Python runs in the middle of it, and other threads with it
         frame = self._entry_frame = Frame(self)
         return make_entry(
             self.expected,

@@ -45,3 +45,10 @@ func.func @tiled(%x: memref<128x4xf64>, %y: memref<128xf64>) {
   }
   func.return
 }
+
+// CHECK-LABEL: func.func @products
+func.func @products(%a: memref<2x4x3xf64>, %b: memref<2x4x5xf64>, %c: memref<2x3x5xf64>) {
+  // CHECK-NEXT: loops.gemm %a, %b, %c {alpha = 1.0 : f64, batch = [array<i64: 2, 12, 20, 15>], beta = 0.0 : f64, leading = array<i64: 3, 5, 5>, shape = array<i64: 3, 5, 4>, transposed = array<i1: true, false>} : (memref<2x4x3xf64>, memref<2x4x5xf64>, memref<2x3x5xf64>) -> ()
+  loops.gemm %a, %b, %c {alpha = 1.0, batch = [array<i64: 2, 12, 20, 15>], beta = 0.0, leading = array<i64: 3, 5, 5>, shape = array<i64: 3, 5, 4>, transposed = array<i1: true, false>} : (memref<2x4x3xf64>, memref<2x4x5xf64>, memref<2x3x5xf64>) -> ()
+  func.return
+}

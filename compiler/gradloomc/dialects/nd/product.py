@@ -111,14 +111,10 @@ def _dot_transpose_y(g: Value, x: Value, y: Value, **a: Any) -> Value:
     return transpose(product, permutation=tuple(position[axis] for axis in range(y.type.rank)))
 
 
-def _fold_dot(
-    x: Value, y: Value, x_contract: Ints, y_contract: Ints, x_batch: Ints, y_batch: Ints
-) -> Value | None:
-    """A dot that contracts nothing, or a dot of vectors along shared axes, is plain elementwise arithmetic."""
+def expand_dot(x: Value, y: Value, x_contract: Ints, y_contract: Ints, x_batch: Ints, y_batch: Ints) -> Value:
+    """Return a dot as elementwise products that are added up, for nests."""
     x_free = free_axes(x.type.rank, x_batch, x_contract)
     y_free = free_axes(y.type.rank, y_batch, y_contract)
-    if x_contract and (x_free and y_free):
-        return None
     # axes of the common iteration space: batch, free x, free y, contracted
     n_batch, n_x, n_y = len(x_batch), len(x_free), len(y_free)
     shape = tuple(
@@ -143,6 +139,17 @@ def _fold_dot(
         place(y, y_batch, y_free, y_contract, n_batch + n_x),
     )
     return reduce_sum(product, axes=tuple(range(start, len(shape))))
+
+
+def _fold_dot(
+    x: Value, y: Value, x_contract: Ints, y_contract: Ints, x_batch: Ints, y_batch: Ints
+) -> Value | None:
+    """A dot that contracts nothing, or a dot of vectors along shared axes, is plain elementwise arithmetic."""
+    x_free = free_axes(x.type.rank, x_batch, x_contract)
+    y_free = free_axes(y.type.rank, y_batch, y_contract)
+    if x_contract and (x_free and y_free):
+        return None
+    return expand_dot(x, y, x_contract, y_contract, x_batch, y_batch)
 
 
 def _dot_samples(x: Any) -> list[Sample]:

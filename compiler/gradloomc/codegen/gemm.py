@@ -1,0 +1,143 @@
+"""Calls of a BLAS from native code: `loops.gemm` as text.
+
+The text names a routine by a symbol of its own; its address is given when the code is loaded (`native.imports`), so
+neither text nor compiled code depends on where a library was loaded. BLAS libraries differ in how they are called; a
+private function of the module turns one form into the other.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gradloomc.codegen.body import Body
+from gradloomc.codegen.instructions import Vector, memory_scalar
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.core import Op
+from gradloomc.ir.types import ScalarType
+
+# The symbols by which native code calls a library's gemm.
+SYMBOLS: dict[ScalarType, str] = {ir_types.f32: "gradloom_sgemm", ir_types.f64: "gradloom_dgemm"}
+
+
+class Convention(NamedTuple):
+    """How a library's gemm is called.
+
+    Attributes:
+        cblas: by value, with the storage order first, as CBLAS has it; else all by address, as Fortran does.
+        integer: the type of sizes.
+    """
+
+    cblas: bool = True
+    integer: str = "i64"
+
+
+_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # CBLAS's numbers
+_FLAGS_AND_SIZES = "i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k"
+_MATRICES = "{t} %alpha, ptr %a, i64 %lda, ptr %b, i64 %ldb, {t} %beta, ptr %c, i64 %ldc"
+
+
+def adapter_name(element: ScalarType) -> str:
+    return f"gemm_{element}"
+
+
+def declaration(element: ScalarType, convention: Convention) -> str:
+    """Return the declaration of the library's routine."""
+    t, i = memory_scalar(element), convention.integer
+    if not convention.cblas:
+        return f"declare void @{SYMBOLS[element]}({', '.join(['ptr'] * 13)})"
+    return f"declare void @{SYMBOLS[element]}(i32, i32, i32, {i}, {i}, {i}, {t}, ptr, {i}, ptr, {i}, {t}, ptr, {i})"
+
+
+def adapter(element: ScalarType, convention: Convention) -> str:
+    """Return the module's private function that calls the routine with matrices stored by rows."""
+    t, symbol = memory_scalar(element), SYMBOLS[element]
+    head = f"define internal void @{adapter_name(element)}({_FLAGS_AND_SIZES}, {_MATRICES.format(t=t)}) #0 {{"
+    body = _cblas_call(symbol, t, convention.integer) if convention.cblas else _fortran_call(symbol, t, convention)
+    return "\n".join([head, *body, "  ret void", "}"])
+
+
+def _as_integer(names: Sequence[str], integer: str) -> list[str]:
+    if integer == "i64":
+        return [f"  %{name}.i = add i64 %{name}, 0" for name in names]
+    return [f"  %{name}.i = trunc i64 %{name} to {integer}" for name in names]
+
+
+def _cblas_call(symbol: str, t: str, integer: str) -> list[str]:
+    i = integer
+    return [
+        f"  %transa = select i1 %ta, i32 {_TRANSPOSED}, i32 {_PLAIN}",
+        f"  %transb = select i1 %tb, i32 {_TRANSPOSED}, i32 {_PLAIN}",
+        *_as_integer(("m", "n", "k", "lda", "ldb", "ldc"), integer),
+        f"  call void @{symbol}(i32 {_ROW_MAJOR}, i32 %transa, i32 %transb, {i} %m.i, {i} %n.i, {i} %k.i, {t} %alpha, "
+        f"ptr %a, {i} %lda.i, ptr %b, {i} %ldb.i, {t} %beta, ptr %c, {i} %ldc.i)",
+    ]
+
+
+def _fortran_call(symbol: str, t: str, convention: Convention) -> list[str]:
+    """Matrices stored by rows are the transposes of what Fortran sees: c' = b' a'."""
+    i = convention.integer
+    sizes = ("m", "n", "k", "lda", "ldb", "ldc")
+    lines = [f"  %{name}.p = alloca {i}" for name in sizes]
+    lines += [f"  %{name}.p = alloca {t}" for name in ("alpha", "beta")]
+    lines += ["  %ta.p = alloca i8", "  %tb.p = alloca i8"]
+    lines += _as_integer(sizes, i)
+    lines += [f"  store {i} %{name}.i, ptr %{name}.p" for name in sizes]
+    lines += [f"  store {t} %{name}, ptr %{name}.p" for name in ("alpha", "beta")]
+    for flag in ("ta", "tb"):
+        lines += [
+            f"  %{flag}.c = select i1 %{flag}, i8 {ord('T')}, i8 {ord('N')}",
+            f"  store i8 %{flag}.c, ptr %{flag}.p",
+        ]
+    order = "tb.p ta.p n.p m.p k.p alpha.p b ldb.p a lda.p beta.p c ldc.p".split()
+    return [*lines, f"  call void @{symbol}({', '.join(f'ptr %{name}' for name in order)})"]
+
+
+def write_gemm(op: Op, pointers: Sequence[str], load_size: Callable[[int], str], number: int) -> list[str]:
+    """Return the lines of a `loops.gemm`: a call of the adapter, in loops over the batch.
+
+    Args:
+        pointers: the names of the three matrices' addresses.
+        load_size: returns the name of a run-time number.
+        number: tells the op from others of the function.
+    """
+    a = op.attributes
+    element: ScalarType = op.operands[2].type.element
+    t, stem = memory_scalar(element), f"gemm{number}"
+    one = Vector(Body(), 1)
+    alpha, beta = (f"{t} {one.literal(a[name], element)}" for name in ("alpha", "beta"))
+    m, n, k = (load_size(extent) for extent in a["shape"])
+    lda, ldb, ldc = (load_size(leading) for leading in a["leading"])
+    flags = ["true" if transposed else "false" for transposed in a["transposed"]]
+    lines: list[str] = []
+    loops: list[tuple[str, str]] = []
+    at = list(pointers)
+    for depth, (extent, *steps) in enumerate(a["batch"]):
+        name = f"{stem}b{depth}"
+        count, steps = load_size(extent), [load_size(step) for step in steps]
+        lines += [
+            f"  br label %{name}.before",
+            f"{name}.before:",
+            f"  br label %{name}",
+            f"{name}:",
+            f"  %{name}i = phi i64 [ 0, %{name}.before ], [ %{name}n, %{name}.next ]",
+        ]
+        for position, step in enumerate(steps):
+            lines += [
+                f"  %{name}o{position} = mul i64 %{name}i, {step}",
+                f"  %{name}p{position} = getelementptr {t}, ptr {at[position]}, i64 %{name}o{position}",
+            ]
+            at[position] = f"%{name}p{position}"
+        loops.append((name, count))
+    lines.append(
+        f"  call void @{adapter_name(element)}(i1 {flags[0]}, i1 {flags[1]}, i64 {m}, i64 {n}, i64 {k}, {alpha}, "
+        f"ptr {at[0]}, i64 {lda}, ptr {at[1]}, i64 {ldb}, {beta}, ptr {at[2]}, i64 {ldc})"
+    )
+    for name, count in reversed(loops):
+        lines += [
+            f"  br label %{name}.next",
+            f"{name}.next:",
+            f"  %{name}n = add nuw nsw i64 %{name}i, 1",
+            f"  %{name}c = icmp slt i64 %{name}n, {count}",
+            f"  br i1 %{name}c, label %{name}, label %{name}.done",
+            f"{name}.done:",
+        ]
+    return lines
