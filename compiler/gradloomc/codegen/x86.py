@@ -13,6 +13,10 @@ from gradloomc.codegen.lanes import Lanes
 
 __all__ = [
     "AVX512",
+    "INFINITY",
+    "NAN",
+    "SUBNORMAL",
+    "ZERO",
     "features_of",
     "has_avx512",
     "is_class",

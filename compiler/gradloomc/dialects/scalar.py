@@ -247,6 +247,37 @@ math["erfc"] = _op("math.erfc", _erfc_reference, "erfc", cost=70)
 math["sigmoid"] = _op("math.sigmoid", _sigmoid_reference, "sigmoid", cost=30)
 
 
+def _rsqrt_reference(x: Any) -> Any:
+    """1/sqrt(x) within 1.5 units in the last place: infinite at zeros with their sign, nan below."""
+    return np.reciprocal(np.sqrt(x))
+
+
+def _quotient_reference(x: Any, y: Any, reciprocal: Any) -> Any:
+    """x / y given 1/y, for any y that is not subnormal: correctly rounded, next to subnormal results within a unit."""
+    return np.divide(x, y)
+
+
+def _root_reference(x: Any, rsqrt: Any) -> Any:
+    """sqrt(x) given 1/sqrt(x): correctly rounded, for subnormal x within a unit in the last place."""
+    return np.sqrt(x)
+
+
+def _subnormal_scale_reference(x: Any) -> Any:
+    """A power of two that makes a subnormal x normal; 1 for other numbers, either for zeros."""
+    x = np.asarray(x)
+    limits = np.finfo(x.dtype)
+    scale = np.ldexp(x.dtype.type(1), limits.nmant + 2)
+    return np.where(np.abs(x) < limits.smallest_normal, scale, x.dtype.type(1))
+
+
+# What `codegen/divider.py` writes in place of divisions and square roots.
+math["rsqrt"] = _op("math.rsqrt", _rsqrt_reference, "rsqrt", cost=10)
+math["reciprocal"] = _op("math.reciprocal", np.reciprocal, "reciprocal", cost=10)
+math["quotient"] = _op("math.quotient", _quotient_reference, "quotient", cost=5)
+math["root"] = _op("math.root", _root_reference, "root", cost=6)
+math["subnormal_scale"] = _op("math.subnormal_scale", _subnormal_scale_reference, "subnormal_scale", cost=2)
+
+
 def number(value: float | int | bool, type: ScalarType) -> Value:
     """Build a scalar constant of the given type."""
     return constant(value=type.dtype.type(value).item(), type=type)

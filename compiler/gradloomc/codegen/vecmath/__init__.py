@@ -39,6 +39,13 @@ from gradloomc.codegen.vecmath.power import (
     emit_remainder,
     emit_sqrt,
 )
+from gradloomc.codegen.vecmath.reciprocal import (
+    emit_quotient,
+    emit_reciprocal,
+    emit_root,
+    emit_rsqrt,
+    emit_subnormal_scale,
+)
 from gradloomc.codegen.vecmath.special import emit_erf, emit_erfc
 from gradloomc.codegen.vecmath.trig import emit_cos, emit_sin, emit_tan
 
@@ -69,11 +76,16 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "logaddexp": emit_logaddexp,
     "logistic": emit_sigmoid,
     "pow": emit_pow,
+    "quotient": emit_quotient,
+    "reciprocal": emit_reciprocal,
     "remainder": emit_remainder,
+    "root": emit_root,
+    "rsqrt": emit_rsqrt,
     "sigmoid": emit_sigmoid,
     "sin": emit_sin,
     "sinh": emit_sinh,
     "sqrt": emit_sqrt,
+    "subnormal_scale": emit_subnormal_scale,
     "tan": emit_tan,
     "tanh": emit_tanh,
 }
