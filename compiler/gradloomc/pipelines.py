@@ -4,8 +4,10 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from gradloomc.codegen.divider import relieve_divider
 from gradloomc.codegen.gemm import Convention
 from gradloomc.codegen.program import Program, write_program
+from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import loops, nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op
@@ -19,7 +21,7 @@ from gradloomc.passes.dce import eliminate_dead_code
 
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = "lower-products,fuse,to-loops,fuse-multiply-add"
+LOWER = "lower-products,fuse,to-loops,relieve-divider,fuse-multiply-add"
 
 
 @contextmanager
@@ -61,9 +63,10 @@ def to_kernels(function: Op) -> Op:
     return fuse_function(prepare(function))
 
 
-def to_loops(function: Op, vector_bits: int) -> Op:
-    """Return a function of the nd level on the loops level."""
-    return fuse_multiply_adds(lower_to_loops(to_kernels(function), vector_bits))
+def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozenset()) -> Op:
+    """Return a function of the nd level on the loops level, as code is written from it."""
+    lowered = lower_to_loops(to_kernels(function), vector_bits)
+    return fuse_multiply_adds(relieve_divider(lowered, features))
 
 
 def lower(
@@ -77,6 +80,6 @@ def lower(
         convention: returns how the BLAS is called; it is asked if the program has products.
     """
     with paused_collection():
-        lowered = to_loops(function, vector_bits)
+        lowered = to_loops(function, vector_bits, features_of(attributes))
         has_products = any(op.kind is loops.gemm for op in lowered.walk())
         return write_program(lowered, attributes, convention() if convention and has_products else None)

@@ -48,7 +48,7 @@ def function_text(function: Op, level: str, generic: bool = False) -> str:
     if level == "kernels":
         return print_op(to_kernels(copy), generic)
     if level == "loops":
-        return print_op(to_loops(copy, host().vector_bits), generic)
+        return print_op(to_loops(copy, host().vector_bits, features_of(host().function_attributes)), generic)
     if level in ("llvm", "asm"):
         text = lower(copy, host().vector_bits, host().function_attributes).text
         return text if level == "llvm" else _assembly(text)

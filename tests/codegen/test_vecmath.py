@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from typing import Any
 
@@ -14,9 +15,10 @@ from gradloomc.codegen.body import Body
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath import FUNCTIONS
 from gradloomc.codegen.vecmath.coefficients import COEFFICIENTS
+from gradloomc.codegen.x86 import AVX512
 
 from .fit_coefficients import POLYNOMIALS, POWER_F32, fit, weighted_error
-from .jit_harness import Kernel
+from .jit_harness import Kernel, host_features, kernel_text
 from .vecmath_reference import TYPES, pairs, points, worst_units
 
 DTYPES = ["f64", "f32"]
@@ -45,7 +47,9 @@ NUMPY: dict[str, Any] = {
     "logaddexp": np.logaddexp,
     "logistic": scipy.special.expit,
     "pow": np.power,
+    "reciprocal": np.reciprocal,
     "remainder": np.remainder,
+    "rsqrt": lambda x: np.reciprocal(np.sqrt(x)),
     "sigmoid": scipy.special.expit,
     "sin": np.sin,
     "sinh": np.sinh,
@@ -55,12 +59,27 @@ NUMPY: dict[str, Any] = {
 }
 BINARY = ["atan2", "fmod", "hypot", "logaddexp", "pow", "remainder"]
 EXACT = ["fmod", "remainder"]
-UNARY = sorted(set(FUNCTIONS) - set(BINARY))
+# Parts of a division or a root: tested in test_reciprocal.py.
+PARTS = {"quotient", "root", "subnormal_scale"}
+UNARY = sorted(set(FUNCTIONS) - set(BINARY) - PARTS)
 
 
 @functools.cache
-def kernel(name: str, dtype: str, width: int | None = None) -> Kernel:
-    return Kernel(FUNCTIONS[name], dtype, width, 2 if name in BINARY else 1)
+def kernel(name: str, dtype: str, width: int | None = None, portable: bool = False) -> Kernel:
+    return Kernel(FUNCTIONS[name], dtype, width, 2 if name in BINARY else 1, frozenset() if portable else None)
+
+
+def depends_on_features(name: str, dtype: str) -> bool:
+    """Tell whether the host has code of its own for a function."""
+    arity = 2 if name in BINARY else 1
+    return len({kernel_text(FUNCTIONS[name], dtype, 8, arity, f) for f in (frozenset(), host_features())}) == 2
+
+
+def variants(names: list[str]) -> list[Any]:
+    """Return (name, dtype, portable) for all code of the functions: the host's and, where it differs, the portable."""
+    cases = [(name, dtype, False) for name in names for dtype in DTYPES]
+    cases += [(name, dtype, True) for name, dtype, _ in cases if depends_on_features(name, dtype)]
+    return [pytest.param(*case, id=f"{case[0]}-{case[1]}{'-portable' * case[2]}") for case in cases]
 
 
 def same(computed: np.ndarray, expected: np.ndarray, units: int = 0) -> np.ndarray:
@@ -83,30 +102,28 @@ def special_values(dtype: str) -> np.ndarray:
 
 
 def test_every_function_has_a_numpy_counterpart():
-    assert set(NUMPY) == set(FUNCTIONS)
+    assert set(NUMPY) == set(FUNCTIONS) - PARTS
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", UNARY)
-def test_accuracy_against_mpmath(name, dtype):
+@pytest.mark.parametrize(("name", "dtype", "portable"), variants(UNARY))
+def test_accuracy_against_mpmath(name, dtype, portable):
     x = points(name, dtype, 700, seed=1)
-    error, where = worst_units(name, dtype, kernel(name, dtype)(x), x)
+    error, where = worst_units(name, dtype, kernel(name, dtype, portable=portable)(x), x)
     assert error <= 2, where
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", sorted(set(BINARY) - set(EXACT)))
-def test_accuracy_of_two_arguments(name, dtype):
+@pytest.mark.parametrize(("name", "dtype", "portable"), variants(sorted(set(BINARY) - set(EXACT))))
+def test_accuracy_of_two_arguments(name, dtype, portable):
     x, y = pairs(name, dtype, 350, seed=2)
-    error, where = worst_units(name, dtype, kernel(name, dtype)(x, y), x, y)
+    error, where = worst_units(name, dtype, kernel(name, dtype, portable=portable)(x, y), x, y)
     assert error <= 2, where
 
 
-@pytest.mark.parametrize("name", UNARY)
-def test_single_precision_over_all_bit_patterns(name):
+@pytest.mark.parametrize(("name", "dtype", "portable"), [v for v in variants(UNARY) if v.values[1] == "f32"])
+def test_single_precision_over_all_bit_patterns(name, dtype, portable):
     # A prime stride walks every exponent, both signs, infinities and nans.
     x = np.arange(0, 2**32, 8191, dtype=np.uint64).astype(np.uint32).view(np.float32)
-    computed = kernel(name, "f32")(x)
+    computed = kernel(name, dtype, portable=portable)(x)
     with np.errstate(all="ignore"):
         exact = NUMPY[name](x.astype(np.float64))
         expected = exact.astype(np.float32)
@@ -121,25 +138,23 @@ def test_single_precision_over_all_bit_patterns(name):
     assert error.max() <= 2, x[finite][error.argmax()]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", UNARY)
-def test_special_values(name, dtype):
+@pytest.mark.parametrize(("name", "dtype", "portable"), variants(UNARY))
+def test_special_values(name, dtype, portable):
     x = special_values(dtype)
     with np.errstate(all="ignore"):
         expected = NUMPY[name](x)
-    computed = kernel(name, dtype)(x)
+    computed = kernel(name, dtype, portable=portable)(x)
     right = same(computed, expected, units=4)
     assert right.all(), (x[~right], computed[~right], expected[~right])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", BINARY)
-def test_special_values_of_two_arguments(name, dtype):
+@pytest.mark.parametrize(("name", "dtype", "portable"), variants(BINARY))
+def test_special_values_of_two_arguments(name, dtype, portable):
     values = special_values(dtype)
     x, y = (a.ravel() for a in np.meshgrid(values, values))
     with np.errstate(all="ignore"):
         expected = NUMPY[name](x, y)
-    computed = kernel(name, dtype)(x, y)
+    computed = kernel(name, dtype, portable=portable)(x, y)
     right = same(computed, expected, units=0 if name in EXACT else 4)
     assert right.all(), (x[~right], y[~right], computed[~right], expected[~right])
 
@@ -159,7 +174,7 @@ def test_remainders_are_exact(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - PARTS))
 def test_lanes_do_not_depend_on_width_or_neighbours(name, dtype):
     # Huge arguments stand beside ordinary ones, so cold lanes sit among common ones.
     rng = np.random.default_rng(4)
@@ -245,9 +260,9 @@ def test_huge_arguments_take_one_cold_branch_each():
 
 def test_no_fast_math_flag_inside_the_functions():
     # `contract` may stand on user arithmetic only: erf squares its argument as user code does.
-    for name in FUNCTIONS:
-        arity = 2 if name in BINARY else 1
-        body = Body()
-        FUNCTIONS[name](Lanes(body, "f64", 8), *["%x", "%y"][:arity])
+    for name, features in itertools.product(FUNCTIONS, (frozenset(), frozenset({AVX512}))):
+        arity = 3 if name == "quotient" else 2 if name in BINARY or name == "root" else 1
+        body = Body(features=features)
+        FUNCTIONS[name](Lanes(body, "f64", 8), *["%x", "%y", "%z"][:arity])
         flagged = [line for line in body.lines if re.search(r"= f\w+ (contract|fast|n\w+)", line)]
         assert len(flagged) == (1 if name in ("erf", "erfc") else 0), (name, flagged)

@@ -48,6 +48,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "logaddexp": lambda a, b: max(a, b) + mp.log1p(mp.exp(-abs(a - b))),
     "logistic": _bounded(lambda x: 1 / (1 + mp.exp(-x)), 20000),
     "pow": lambda x, y: mp.re(mp.power(x, y)),
+    "reciprocal": lambda x: 1 / x,
+    "rsqrt": lambda x: 1 / mp.sqrt(x),
     "sigmoid": _bounded(lambda x: 1 / (1 + mp.exp(-x)), 20000),
     "sin": mp.sin,
     "sinh": _bounded(mp.sinh, 20000),
@@ -95,6 +97,7 @@ DOMAINS: dict[str, tuple[float, float]] = {
     "log10": (0, math.inf),
     "log1p": (-1, math.inf),
     "log2": (0, math.inf),
+    "rsqrt": (0, math.inf),
     "sqrt": (0, math.inf),
 }
 

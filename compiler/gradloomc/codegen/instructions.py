@@ -358,11 +358,16 @@ def emit_op(v: Vector, op: Op, operands: Sequence[str]) -> str:
         return v.literal(op.attributes["value"], op.attributes["type"])
     type: ScalarType = op.results[0].type
     if type.text in ("f32", "f64"):
-        lanes = v.lanes(type)
-        function = FUNCTIONS.get(kind.emit)
-        if function is not None:
-            return function(lanes, *operands)
-        method = getattr(lanes, kind.emit, None)
-        if method is not None:
-            return method(*operands)
+        result = emit_float(v.lanes(type), kind.emit, operands)
+        if result is not None:
+            return result
     raise UnsupportedError(f"'{op.name}' has no native code for {type}", op.location)
+
+
+def emit_float(lanes: Lanes, name: str, operands: Sequence[str]) -> str | None:
+    """Write a function of floats by its name: of the vector math, or of the lanes; None if neither has it."""
+    function = FUNCTIONS.get(name)
+    if function is not None:
+        return function(lanes, *operands)
+    method = getattr(lanes, name, None)
+    return None if method is None else method(*operands)
