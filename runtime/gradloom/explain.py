@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gradloomc.codegen.native import host
+from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import kernel
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op
