@@ -14,6 +14,7 @@ from gradloomc.ir.core import Op
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
+from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
@@ -21,7 +22,7 @@ from gradloomc.passes.dce import eliminate_dead_code
 
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = "lower-products,fuse,to-loops,relieve-divider,fuse-multiply-add"
+LOWER = "lower-products,fuse,to-loops,relieve-divider,fuse-multiply-add,parallelize"
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def to_kernels(function: Op) -> Op:
 def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozenset()) -> Op:
     """Return a function of the nd level on the loops level, as code is written from it."""
     lowered = lower_to_loops(to_kernels(function), vector_bits)
-    return fuse_multiply_adds(relieve_divider(lowered, features))
+    return parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features)))
 
 
 def lower(

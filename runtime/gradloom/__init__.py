@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gradloom.api import CompiledGrad as CompiledGrad
     from gradloom.api import compile_grad as compile_grad
     from gradloom.check import check_grads as check_grads
+    from gradloom.exec.threads import get_num_threads as get_num_threads
+    from gradloom.exec.threads import set_num_threads as set_num_threads
     from gradloom.jacobians import hessian as hessian
     from gradloom.jacobians import jacfwd as jacfwd
     from gradloom.jacobians import jacobian as jacobian
@@ -45,10 +47,12 @@ _HOME = {
     "jacfwd": "gradloom.jacobians",
     "jacobian": "gradloom.jacobians",
     "jacrev": "gradloom.jacobians",
+    "get_num_threads": "gradloom.exec.threads",
     "grad": "gradloom.transforms",
     "hvp": "gradloom.transforms",
     "jvp": "gradloom.transforms",
     "linearize": "gradloom.transforms",
+    "set_num_threads": "gradloom.exec.threads",
     "stop_gradient": "gradloom.transforms",
     "value_and_grad": "gradloom.transforms",
     "vjp": "gradloom.transforms",

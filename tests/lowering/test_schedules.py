@@ -53,7 +53,7 @@ def test_pairs_of_points_take_no_memory() -> None:
     (value, gradient), executable = compiled(pair_energy, x, masses)
     program = executable.program
     # of the 300 x 300 x 3 differences nothing is stored: beside the arrays only turned copies of them exist
-    largest = max(np.prod(slot.shape) for slot in program.slots)
+    largest = max(np.prod(slot.shape) for slot in program.slots if slot.element.kind == "f")
     assert largest == x.size
     assert executable.stats.kernels <= 5
     np.testing.assert_allclose(value, pair_energy(x, masses), rtol=1e-13)

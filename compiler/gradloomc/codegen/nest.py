@@ -13,19 +13,21 @@ import itertools
 from typing import Any
 
 from gradloomc.codegen.body import Body
+from gradloomc.codegen.chunk import Chunk
 from gradloomc.codegen.instructions import Vector, emit_op, llvm_scalar, memory_scalar
 from gradloomc.codegen.lane import Lane
-from gradloomc.codegen.nest_context import Accumulator, NestContext, Piece, moving_dims
+from gradloomc.codegen.nest_context import Accumulator, NestContext, Piece, moving_dims, plus
 from gradloomc.codegen.reduction import combine, horizontal
 from gradloomc.dialects import kernel, loops
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import UnsupportedError
 from gradloomc.lowering.loops import neutral_element
+from gradloomc.lowering.parallelize import CHUNK_VECTORS, loop_depths, piece_cuts
 from gradloomc.lowering.tile import LEAST_ROWS
 
 # Vectors between two flushes of a float sum: NumPy's pairwise sum also makes 16 plain additions in a row, and the few
-# instructions of a flush are lost beside them.
-BLOCK_VECTORS = 16
+# instructions of a flush are lost beside them. Chunks are whole blocks.
+BLOCK_VECTORS = CHUNK_VECTORS
 
 
 class Text:
@@ -57,9 +59,7 @@ class NestWriter(NestContext):
         self.extents = [self.load_size(extent) for extent in self.static]
         for value in dict.fromkeys(self.op.operands):
             self.load_strides(self.buffers[value])
-        for op in self.ops:
-            if op.results:
-                self.depths[op.results[0]] = self.depth_of(op)
+        self.depths = loop_depths(self.ops)
         self.accumulators = {op: self.accumulator(op) for op in self.sinks if self.in_registers(op)}
         # A block of its own: a cold path in the outermost scope needs the label that it comes from.
         start = self.label("start")
@@ -77,10 +77,63 @@ class NestWriter(NestContext):
             self.loop(0)
         text.loops, self.lines = self.lines, []
         self.finish_accumulators(0)
-        text.after = self.lines
+        if self.chunk is None:
+            text.after = self.lines
         text.allocas = self.allocas
         return text
 
+    def write_combination(self, chunk: Chunk, records: str, stride: int, count: str) -> Text:
+        """Return the text that stores the totals of the whole nest, from the records of all chunks.
+
+        Args:
+            chunk: the layout of a record.
+            records: address of the first record.
+            stride: bytes from one record to the next.
+            count: how many there are, by name.
+        """
+        text = Text()
+        shared = [op for op in self.sinks if op in chunk.totals]
+        if not shared:
+            return text
+        for op in shared:
+            self.load_strides(self.buffers[op.operands[1]])
+        self.accumulators = {op: self.accumulator(op) for op in shared}
+        start, head, done = (self.label(stem) for stem in ("start", "records", "done"))
+        self.lines += [f"  br label %{start}", f"{start}:"]
+        scope = self.open_scope(None)
+        self.start_accumulators(scope, 0)
+        k = f"%n{self.number}k"
+        self.lines += [f"  br label %{head}", f"{head}:", f"  {k} = phi i64 [ 0, %{start} ], [ {k}n, %{head} ]"]
+        body = self.open_scope(scope)
+        record = body.emit(f"getelementptr i8, ptr {records}, i64 {body.emit(f'mul i64 {k}, {stride}', 'i64')}", "ptr")
+        for op, acc in self.accumulators.items():
+            self.join_record(body, acc, record, chunk.totals[op], chunk.errors.get(op))
+        self.lines += [
+            f"  {k}n = add nuw nsw i64 {k}, 1",
+            f"  {k}c = icmp slt i64 {k}n, {count}",
+            f"  br i1 {k}c, label %{head}, label %{done}",
+            f"{done}:",
+        ]
+        self.scopes.pop()
+        self.finish_accumulators(0)
+        text.loops, text.allocas = self.lines, self.allocas
+        return text
+
+    def join_record(self, body: Body, acc: Accumulator, record: str, total: int, error: int | None) -> None:
+        """Combine a chunk's total, and its compensation, into the running total."""
+        v = self.total_lanes(body, acc)
+        kind = v.type(acc.element)
+        address = body.emit(f"getelementptr i8, ptr {record}, i64 {total}", "ptr")
+        value = body.fresh(f"load {kind}, ptr {address}", kind)
+        if error is None:
+            old = body.fresh(f"load {kind}, ptr {acc.total}", kind)
+            body.effect(f"store {kind} {combine(v, acc.combine, acc.element, old, value)}, ptr {acc.total}")
+            return
+        self.add_total(body, acc, value)
+        address = body.emit(f"getelementptr i8, ptr {record}, i64 {error}", "ptr")
+        value = body.fresh(f"load {kind}, ptr {address}", kind)
+        old = body.fresh(f"load {kind}, ptr {acc.error}", kind)
+        body.effect(f"store {kind} {body.fresh(f'fadd {kind} {old}, {value}', kind)}, ptr {acc.error}")
 
     def in_registers(self, op: Op) -> bool:
         """Tell whether a reduction's result is complete inside a prefix of the loops (and so can stay in registers)."""
@@ -97,7 +150,13 @@ class NestWriter(NestContext):
         acc = Accumulator(
             op, element, how, depth, stem, stem + "e", how == "add" and element.kind == "f" and not short
         )
-        kind = self.total_lanes(Body(), acc).type(element)
+        lanes = self.total_lanes(Body(), acc)
+        kind, size = lanes.type(element), max(1, element.itemsize) * lanes.width
+        if self.chunk is not None and depth == 0:  # a total of the whole nest: the chunk's share outlives its function
+            self.allocas.append(self.chunk.place(self.chunk.totals, op, acc.total, size))
+            if acc.compensated:
+                self.allocas.append(self.chunk.place(self.chunk.errors, op, acc.error, size))
+            return acc
         self.allocas.append(f"  {acc.total} = alloca {kind}")
         if acc.compensated:
             self.allocas.append(f"  {acc.error} = alloca {kind}")
@@ -260,7 +319,7 @@ class NestWriter(NestContext):
             if self.width > LEAST_ROWS:  # it would reach back before the first row
                 message = f"'loops.tiles' needs vectors of at most {LEAST_ROWS} elements"
                 raise UnsupportedError(message, self.op.location)
-            piece = Piece(*self.rows, {}, dict.fromkeys(self.sinks, True))
+            piece = Piece(0, *self.rows, {}, dict.fromkeys(self.sinks, True))
             self.lines += self.main_loop(body, piece, self.rows[1])
             return
         left: list[tuple[str, str]] = []
@@ -272,8 +331,17 @@ class NestWriter(NestContext):
             position = piece.high
         if position != extent:
             left.append((position, extent))
+        # Of a chunk that is a part of the longest piece, the first one also runs all that lies beside that piece.
+        shared = self.chunk is not None and self.chunk.over_pieces
+        cut = max(pieces, key=lambda piece: piece.points) if shared else None
+        beside = self.chunk.first if self.chunk is not None and shared else None
         for piece in pieces:
-            self.lines += self.main_loop(body, piece, self.either(body, row_ok, piece.high, piece.low))
+            if piece is cut:
+                piece = self.chunk_of(body, piece)
+                end = piece.high
+            else:
+                end = self.either(body, beside, piece.high, piece.low)
+            self.lines += self.main_loop(body, piece, self.either(body, row_ok, end, piece.low))
         if not left and row_ok is None:
             return
         left = left or [("0", "0")]
@@ -281,9 +349,16 @@ class NestWriter(NestContext):
         for k, (low, high) in enumerate(left):
             if k == 0:
                 low, high = self.either(body, row_ok, low, "0"), self.either(body, row_ok, high, extent)
-            self.set_range(body, ranges, k, low, high)
+            self.set_range(body, ranges, k, low, self.either(body, beside, high, low))
         body.effect(f"store i64 {self.either(body, row_ok, str(len(left)), '1')}, ptr {range_count}")
         self.lines += self.masked_loops(body, ranges, range_count)
+
+    def chunk_of(self, body: Body, piece: Piece) -> Piece:
+        """Return the part of a piece that is this chunk's."""
+        assert self.chunk is not None
+        low = plus(body, piece.low, body.emit(f"mul i64 %k, {self.chunk.points}", "i64"))
+        far = body.emit(f"add i64 {low}, {self.chunk.points}", "i64")
+        return piece._replace(low=low, high=self.either(body, self.chunk.last, piece.high, far))
 
     def either(self, body: Body, condition: str | None, x: str, y: str) -> str:
         """Return x where the condition holds (or there is none), else y."""
@@ -307,19 +382,14 @@ class NestWriter(NestContext):
 
     def pieces(self, dim: int) -> list[Piece]:
         """Return the long pieces between the positions where a test on `dim` changes."""
-        extent = self.static[dim]
         tests = [op for op in self.ops if op.kind is kernel.inside and op.attributes["dim"] == dim]
-        cuts = {0, extent}
-        for op in [*tests, *self.sinks]:
-            low, high = op.attributes["low"], op.attributes["high"]
-            cuts.update((low, high) if op.kind is kernel.inside else (low[dim], high[dim]))
-        ordered = sorted(cuts)
         found = []
-        for low, high in itertools.pairwise(ordered):
+        for low, high in itertools.pairwise(piece_cuts(self.ops, dim, self.static[dim])):
             if high - low < self.width:
                 continue
             found.append(
                 Piece(
+                    high - low,
                     self.bound(dim, low),
                     self.bound(dim, high),
                     {op.results[0]: op.attributes["low"] <= low < op.attributes["high"] for op in tests},

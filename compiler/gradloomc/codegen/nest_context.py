@@ -3,8 +3,9 @@
 from typing import Any, NamedTuple
 
 from gradloomc.codegen.body import Body
+from gradloomc.codegen.chunk import Chunk
 from gradloomc.codegen.instructions import Vector, convert, memory_scalar
-from gradloomc.dialects import kernel, loops
+from gradloomc.dialects import loops
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import ScalarType
@@ -46,6 +47,7 @@ class Accumulator(NamedTuple):
 class Piece(NamedTuple):
     """Points [low, high) of the innermost dimension, what the tests on it say there, and which sinks take effect."""
 
+    points: int
     low: str
     high: str
     tests: dict[Value, bool]
@@ -63,9 +65,15 @@ class NestContext:
         entry: Body,
         sizes: Sizes,
         rows: tuple[str, str] | None = None,
+        chunk: Chunk | None = None,
     ):
-        """Prepare to write `op`; `rows` limits its outermost dimension to [low, high), the names of a tile's ends."""
-        self.rows = rows
+        """Prepare to write `op`, or a part of it.
+
+        Args:
+            rows: limit of its outermost dimension to [low, high), by name.
+            chunk: where totals of the whole nest go, and whether the innermost dimension is limited too.
+        """
+        self.rows, self.chunk = rows, chunk
         self.op, self.buffers, self.number = op, buffers, number
         self.entry, self.sizes = entry, sizes
         self.static: tuple[int, ...] = op.attributes["extents"]
@@ -84,14 +92,6 @@ class NestContext:
         self.labels = 0
         self.axis_extents: dict[str, str] = {}
         self.names: dict[Value, str] = {}  # scalars written in outer scopes
-
-    def depth_of(self, op: Op) -> int:
-        """Return the deepest dimension that a scalar varies with; -1 for none."""
-        if op.kind is loops.load:
-            return max([dim for dim, coefficient, _ in op.attributes["map"] if coefficient], default=-1)
-        if op.kind in (kernel.index, kernel.inside):
-            return op.attributes["dim"]
-        return max([self.depths.get(operand, -1) for operand in op.operands], default=-1)
 
     def scope(self, parent: Body | None) -> Body:
         self.labels += 1
@@ -193,8 +193,6 @@ class NestContext:
             if low != 0 or high != self.static[dim]:
                 tests.append(self.inside(body, self.counters[dim], self.bound(dim, low), self.bound(dim, high)))
         return tests
-
-
 
 
 def moving_dims(op: Op) -> list[int]:

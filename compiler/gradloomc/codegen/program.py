@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gradloomc.codegen import gemm
-from gradloomc.codegen.body import Body
-from gradloomc.codegen.instructions import memory_scalar
-from gradloomc.codegen.nest import NestWriter, Text
-from gradloomc.codegen.nest_context import Buffer, Sizes
+from gradloomc.codegen.function import Places
+from gradloomc.codegen.segment import Segment
 from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import MemRefType, ScalarType
+from gradloomc.lowering.parallelize import bytes_of
 
 
 class Slot(NamedTuple):
@@ -46,8 +45,9 @@ class ExternStep(NamedTuple):
 class Program(NamedTuple):
     """What a run-time needs: the text to compile, memory slots, and steps in order.
 
-    Slots come in the order arguments, constants, results, temporaries; `returned` says which slot, in which shape, each
-    value of the function is.
+    Slots come in the order arguments, constants, `pool`, results, temporaries. The slot `pool`, if there is one, stands
+    for the control block of the worker pool (`workers.py`), of which the program has nests for. `returned` says which
+    slot, in which shape, each value of the function is.
     """
 
     text: str
@@ -55,6 +55,7 @@ class Program(NamedTuple):
     slots: list[Slot]
     arguments: list[int]
     constants: list[tuple[int, Any]]
+    pool: int | None
     results: list[int]
     temporaries: list[int]
     returned: list[tuple[int, tuple[int, ...]]]
@@ -72,10 +73,12 @@ class ProgramWriter:
     def __init__(self, function: Op, attributes: str, convention: gemm.Convention):
         self.body = body_of(function)
         self.attributes, self.convention = attributes, convention
-        self.sizes = Sizes()
+        self.places = Places(features_of(attributes))
+        self.slot_of, self.scratch = self.places.slot_of, self.places.scratch
         self.slots: list[Slot] = []
-        self.slot_of: dict[Value, int] = {}
-        self.scratch: dict[Value, Op] = {}  # buffers of which only a tile exists, and the ops that make them
+        self.pool_slot: int | None = None
+        self.partials_slot: int | None = None
+        self.partials_bytes = 0
         self.steps: list[NativeStep | ExternStep] = []
         self.functions: list[str] = []
         self.declarations: dict[str, None] = {}
@@ -91,8 +94,14 @@ class ProgramWriter:
             for op in self.body.ops
             if op.kind is loops.constant
         ]
+        in_chunks = any("chunk" in op.attributes for op in self.body.ops)
+        if in_chunks:
+            self.pool_slot = self.add_slot((), ir_types.i64)
         results = [self.new_slot(value) for value in self.result_buffers()]
         temporaries: list[int] = []
+        if in_chunks:
+            self.partials_slot = self.add_slot((), ir_types.i8)  # its size is known at the end
+            temporaries.append(self.partials_slot)
         for op in self.body.ops[:-1]:
             if op.kind is loops.alloc:
                 if op.results[0] not in self.slot_of:
@@ -116,21 +125,24 @@ class ProgramWriter:
                 nests = op.regions[0].block.ops[:-1]
                 self.nests += len(nests)
                 self.count_bytes(nests)
-                self.open_segment().tiles(op)
+                self.open_segment().run(op)
             else:
                 self.nests += 1
                 self.count_bytes([op])
-                self.open_segment().nest(op)
+                self.open_segment().run(op)
         self.close_segment()
+        if self.partials_slot is not None:
+            self.slots[self.partials_slot] = Slot((self.partials_bytes,), ir_types.i8)
         returned = [(self.slot_of[v], v.type.shape) for v in self.body.terminator.operands]
         attributes = f"attributes #0 = {{ {self.attributes} }}"
         parts = [*self.declarations, *self.helpers.values(), *self.functions, attributes]
         program = Program(
             "\n".join(parts) + "\n",
-            self.sizes.values,
+            self.places.sizes.values,
             self.slots,
             arguments,
             constants,
+            self.pool_slot,
             results,
             temporaries,
             returned,
@@ -155,9 +167,12 @@ class ProgramWriter:
 
     def new_slot(self, value: Value) -> int:
         type: MemRefType = value.type
-        self.slots.append(Slot(type.shape, type.element))  # type: ignore[arg-type]
-        self.slot_of[value] = len(self.slots) - 1
+        self.slot_of[value] = self.add_slot(type.shape, type.element)  # type: ignore[arg-type]
         return self.slot_of[value]
+
+    def add_slot(self, shape: tuple[int, ...], element: ScalarType) -> int:
+        self.slots.append(Slot(shape, element))
+        return len(self.slots) - 1
 
     def extern(self, op: Op) -> list[int]:
         self.close_segment()
@@ -170,7 +185,7 @@ class ProgramWriter:
         self.steps.append(
             ExternStep(op.attributes["callee"], dict(op.attributes["attributes"]), operands, results)
         )
-        self.bytes_moved += sum(_bytes(v.type) for v in (*op.operands, *op.results))
+        self.bytes_moved += sum(bytes_of(v) for v in (*op.operands, *op.results))
         return made
 
     def count_bytes(self, nests: Sequence[Op]) -> None:
@@ -179,17 +194,18 @@ class ProgramWriter:
         for nest in nests:
             for value in nest.operands:
                 if value not in self.scratch:
-                    seen[self.slot_of[value]] = _bytes(value.type)
+                    seen[self.slot_of[value]] = bytes_of(value)
         self.bytes_moved += sum(seen.values())
 
     def ideal_bytes(self) -> int:
         """Arguments once, results once."""
-        slots = {self.slot_of[v]: _bytes(v.type) for v in (*self.body.arguments, *self.body.terminator.operands)}
+        slots = {self.slot_of[v]: bytes_of(v) for v in (*self.body.arguments, *self.body.terminator.operands)}
         return sum(slots.values())
 
     def open_segment(self) -> "Segment":
         if self.segment is None:
-            self.segment = Segment(self, f"segment{len(self.functions)}")
+            symbol = f"segment{len(self.functions)}"
+            self.segment = Segment(self.places, symbol, self.convention, self.pool_slot, self.partials_slot)
         return self.segment
 
     def close_segment(self) -> None:
@@ -201,170 +217,9 @@ class ProgramWriter:
             self.functions.append(text)
             self.declarations.update(segment.entry.declarations)
             self.helpers.update(segment.entry.functions)
+            self.partials_bytes = max(self.partials_bytes, segment.partials_bytes)
             self.steps.append(NativeStep(segment.symbol))
 
-
-class Segment:
-    """Consecutive nests as one native function."""
-
-    def __init__(self, program: ProgramWriter, symbol: str):
-        self.program, self.symbol = program, symbol
-        self.entry = Body("e", features=features_of(program.attributes))
-        self.lines: list[str | Body] = []
-        self.allocas: list[str] = []
-        self.buffers: dict[Value, Buffer] = {}
-        self.pointers: dict[int, str] = {}
-        self.number = 0
-
-    def buffer(self, value: Value) -> Buffer:
-        """Return the native view of a memref, loading its pointer at the function's entry."""
-        found = self.buffers.get(value)
-        if found is None and value in self.program.scratch:
-            name = self.scratch_name(self.program.scratch[value])
-            found = self.buffers[value] = Buffer(name, value.type.element, value.type.shape)
-        elif found is None:
-            slot = self.program.slot_of[value]
-            pointer = self.pointers.get(slot)
-            if pointer is None:
-                at = self.entry.emit(f"getelementptr ptr, ptr %buffers, i64 {slot}", "ptr")
-                pointer = self.pointers[slot] = self.entry.emit(f"load ptr, ptr {at}, align 8", "ptr")
-            found = self.buffers[value] = Buffer(pointer, value.type.element, value.type.shape)
-        return found
-
-    def nest(self, op: Op) -> None:
-        text = self.write_nest(op, None)
-        self.lines += [*text.before, *text.loops, *text.after]
-
-    def write_nest(self, op: Op, rows: tuple[str, str] | None) -> Text:
-        self.number += 1
-        buffers = {value: self.buffer(value) for value in op.operands}
-        text = NestWriter(op, buffers, self.number, self.entry, self.program.sizes, rows).write()
-        self.allocas += text.allocas
-        return text
-
-    def tiles(self, op: Op) -> None:
-        """Write nests that take turns on tiles of rows."""
-        self.number += 1
-        stem = f"tile{self.number}"
-        low, high = f"%{stem}lo", f"%{stem}hi"
-        extent = self.load_size(op.attributes["extent"])
-        rows = self.load_size(op.attributes["rows"])
-        nests = op.regions[0].block.ops[:-1]
-        texts = [self.write_nest(nest, (low, high)) for nest in nests]
-        for text in texts:
-            self.lines += text.before
-        self.lines += [
-            f"  br label %{stem}.before",
-            f"{stem}.before:",
-            f"  br label %{stem}",
-            f"{stem}:",
-            f"  {low} = phi i64 [ 0, %{stem}.before ], [ {high}, %{stem}.next ]",
-            f"  %{stem}far = add nuw nsw i64 {low}, {rows}",
-            f"  %{stem}near = icmp slt i64 %{stem}far, {extent}",
-            f"  {high} = select i1 %{stem}near, i64 %{stem}far, i64 {extent}",
-        ]
-        scratch = [self.program.scratch.get(value) for nest in nests for value in nest.operands]
-        for made in dict.fromkeys(scratch):
-            if made is not None:
-                self.lines += self.place_scratch(made, low)
-        for text in texts:
-            self.lines += text.loops
-        self.lines += [
-            f"  br label %{stem}.next",
-            f"{stem}.next:",
-            f"  %{stem}more = icmp slt i64 {high}, {extent}",
-            f"  br i1 %{stem}more, label %{stem}, label %{stem}.done",
-            f"{stem}.done:",
-        ]
-        for text in texts:
-            self.lines += text.after
-
-    def scratch_name(self, op: Op) -> str:
-        return f"%scratch{list(dict.fromkeys(self.program.scratch.values())).index(op)}"
-
-    def place_scratch(self, op: Op, low: str) -> list[str]:
-        """Return the lines that let a tile's memory begin at row `low`, so that nests index it like a whole array."""
-        type: MemRefType = op.results[0].type
-        name, row = self.scratch_name(op), _bytes(type) // type.shape[0]
-        memory = self.entry.fresh(f"alloca i8, i64 {self.load_size(row * op.attributes['rows'])}, align 64", "ptr")
-        return [
-            f"  {name}o = mul i64 {low}, {self.load_size(-row)}",
-            f"  {name} = getelementptr i8, ptr {memory}, i64 {name}o",
-        ]
-
-    def gemm(self, op: Op) -> None:
-        """Write a call of the BLAS."""
-        self.number += 1
-        element, convention = op.operands[2].type.element, self.program.convention
-        self.entry.declarations[gemm.declaration(element, convention)] = None
-        self.entry.functions[gemm.adapter_name(element)] = gemm.adapter(element, convention)
-        pointers = [self.buffer(value).pointer for value in op.operands]
-        self.lines += gemm.write_gemm(op, pointers, self.load_size, self.number)
-
-    def load_size(self, value: int) -> str:
-        slot = self.program.sizes.slot(value)
-        at = self.entry.emit(f"getelementptr i64, ptr %sizes, i64 {slot}", "ptr")
-        return self.entry.emit(f"load i64, ptr {at}, align 8", "i64")
-
-    def fill(self, op: Op) -> None:
-        """Write a loop that sets a buffer's elements."""
-        buffer = self.buffer(op.operands[0])
-        size = 1
-        for extent in buffer.shape:
-            size *= extent
-        if size == 0:
-            return
-        self.number += 1
-        memory = memory_scalar(buffer.element)
-        value = fill_literal(op.attributes["value"], buffer.element)
-        if not buffer.shape:
-            self.lines.append(f"  store {memory} {value}, ptr {buffer.pointer}")
-            return
-        count = self.load_size(size)
-        stem = f"fill{self.number}"
-        self.lines += [
-            f"  br label %{stem}.before",
-            f"{stem}.before:",
-            f"  br label %{stem}",
-            f"{stem}:",
-            f"  %{stem}i = phi i64 [ 0, %{stem}.before ], [ %{stem}n, %{stem} ]",
-            f"  %{stem}p = getelementptr {memory}, ptr {buffer.pointer}, i64 %{stem}i",
-            f"  store {memory} {value}, ptr %{stem}p",
-            f"  %{stem}n = add nuw nsw i64 %{stem}i, 1",
-            f"  %{stem}c = icmp slt i64 %{stem}n, {count}",
-            f"  br i1 %{stem}c, label %{stem}, label %{stem}.done",
-            f"{stem}.done:",
-        ]
-
-    def finish(self) -> str:
-        """Return the text of the function, or '' if nothing is to be done."""
-        body = []
-        for line in self.lines:
-            if isinstance(line, Body):
-                body.extend(line.lines)
-            else:
-                body.append(line)
-        if not body:
-            return ""
-        head = f"define void @{self.symbol}(ptr noalias %buffers, ptr noalias %sizes) #0 {{\nentry:"
-        start = ["  br label %start", "start:"]
-        return "\n".join([head, *self.allocas, *self.entry.lines, *start, *body, "  ret void", "}"])
-
-
-def fill_literal(value: Any, element: ScalarType) -> str:
-    """Return the literal of a number in memory."""
-    from gradloomc.codegen.instructions import Vector
-
-    if element is ir_types.i1:
-        return "1" if value else "0"
-    return Vector(Body(), 1).literal(value, element)
-
-
-def _bytes(type: MemRefType) -> int:
-    size = type.element.itemsize
-    for extent in type.shape:
-        size *= extent  # type: ignore[operator]
-    return size
 
 
 def write_program(function: Op, attributes: str, convention: gemm.Convention | None = None) -> Program:

@@ -3,7 +3,9 @@
 `loops.nest` runs its region for every point of its extents, dimensions in order, the last one in explicit vectors of
 `width` elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a
 map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their
-buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` is a call of the BLAS.
+buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` is a call of the BLAS. The attribute
+`chunk = [dim, points]` of a nest or of nests in tiles says that so many points of a dimension at a time may run on any
+thread (`lowering/parallelize.py`).
 """
 
 from typing import Any
@@ -14,14 +16,14 @@ from gradloomc.ir.types import MemRefType, Type, memref
 nest = OpDef(
     "loops.nest",
     "A loop nest over buffers; see the dialect's description.",
-    type_rule=lambda *buffers, extents, width: (),
+    type_rule=lambda *buffers, extents, width, chunk=None: (),
     attributes=("extents", "width"),
     effects=True,
 )
 tiles = OpDef(
     "loops.tiles",
     "Run the nests of the region on `rows` points of their outermost dimension (of `extent`) at a time.",
-    type_rule=lambda extent, rows: (),
+    type_rule=lambda extent, rows, chunk=None: (),
     attributes=("extent", "rows"),
     effects=True,
 )

@@ -7,6 +7,7 @@ from gradloomc.ir.core import Module
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
+from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
 from gradloomc.passes.base import Pass
 
@@ -61,3 +62,16 @@ class FuseMultiplyAdd(Pass):
 
     def run(self, module: Module) -> None:
         module.replace_functions(fuse_multiply_adds(function) for function in module.block.ops)
+
+
+@dataclass(frozen=True)
+class Parallelize(Pass):
+    """Mark the loop nests that are worth several threads with the chunks that they may be cut into."""
+
+    name: ClassVar[str] = "parallelize"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            parallelize_function(function)

@@ -18,6 +18,7 @@ PASSES: dict[str, str] = {
     "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
     "linearize": "gradloomc.ad.passes:Linearize",
     "lower-products": "gradloomc.lowering.passes:LowerProducts",
+    "parallelize": "gradloomc.lowering.passes:Parallelize",
     "relieve-divider": "gradloomc.codegen.passes:RelieveDivider",
     "to-loops": "gradloomc.lowering.passes:ToLoops",
 }

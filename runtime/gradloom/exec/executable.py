@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradloom.exec import blas
+from gradloom.exec import blas, threads
 from gradloom.exec.binding import binder, expectations
 from gradloom.exec.entry import make_entry
 from gradloom.exec.externs import prepare_extern
@@ -110,8 +110,10 @@ class Executable:
         ]
         self.types = [self.slot_types[slot] for slot in program.arguments]
         self.result_types = [self.slot_types[slot] for slot in program.results]
-        self.first_result = len(program.arguments) + len(program.constants)
         self.constants = [np.ascontiguousarray(array).reshape(array.shape) for _, array in program.constants]
+        if program.pool is not None:
+            self.constants.append(threads.pool.block)
+        self.first_result = len(program.arguments) + len(self.constants)
         self.returned = [(slot, shape, self.slot_types[slot][0] == shape) for slot, shape in program.returned]
         self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
         self.pointers_type = ctypes.c_void_p * max(1, len(program.slots))
@@ -175,6 +177,8 @@ class Executable:
         if self.bind is None and self.calls < BINDER_FROM_CALL:
             self.calls += 1
             if self.calls == BINDER_FROM_CALL:
+                if self.program.pool is not None:
+                    threads.pool.start()
                 self.bind = binder()
                 self.entry = self._make_entry()
         try:

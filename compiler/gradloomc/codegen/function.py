@@ -1,0 +1,190 @@
+"""Native functions over the tables `buffers` and `sizes`: their pointers, nests, tiles of rows and fills as text.
+
+A `FunctionWriter` is one function of the module. It knows nothing of threads (`segment.py` does) and of the order of
+steps (`program.py`).
+"""
+
+import math
+from typing import Any
+
+from gradloomc.codegen.body import Body
+from gradloomc.codegen.chunk import Chunk
+from gradloomc.codegen.instructions import Vector, memory_scalar
+from gradloomc.codegen.nest import NestWriter, Text
+from gradloomc.codegen.nest_context import Buffer, Sizes
+from gradloomc.ir import types as ir_types
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.types import ScalarType
+from gradloomc.lowering.parallelize import bytes_of
+
+
+class Places:
+    """Where a program's memory is: run-time numbers, slots of buffers, and buffers of which only a tile exists."""
+
+    __slots__ = ("features", "scratch", "sizes", "slot_of")
+
+    def __init__(self, features: frozenset[str]) -> None:
+        """Start with no memory; `features` are what the target can do (see `Body`)."""
+        self.features = features
+        self.sizes = Sizes()
+        self.slot_of: dict[Value, int] = {}
+        self.scratch: dict[Value, Op] = {}  # the ops that make them
+
+
+class FunctionWriter:
+    """Writes one function; nests come in the order in which they are asked for."""
+
+    def __init__(self, places: Places, symbol: str, chunk: Chunk | None = None):
+        """Start a function; `chunk` says which part of its nests it runs."""
+        self.places, self.symbol, self.chunk = places, symbol, chunk
+        self.entry = Body("e", features=places.features)
+        self.lines: list[str | Body] = []
+        self.allocas: list[str] = []
+        self.buffers: dict[Value, Buffer] = {}
+        self.pointers: dict[int, str] = {}
+        self.number = 0
+
+    # --- memory ---
+
+    def buffer(self, value: Value) -> Buffer:
+        """Return the native view of a memref, loading its pointer at the function's entry."""
+        found = self.buffers.get(value)
+        if found is None:
+            made = self.places.scratch.get(value)
+            name = self.slot_pointer(self.places.slot_of[value]) if made is None else self.scratch_name(made)
+            found = self.buffers[value] = Buffer(name, value.type.element, value.type.shape)
+        return found
+
+    def slot_pointer(self, slot: int) -> str:
+        """Return the address of a slot's memory."""
+        if slot not in self.pointers:
+            at = self.entry.emit(f"getelementptr ptr, ptr %buffers, i64 {slot}", "ptr")
+            self.pointers[slot] = self.entry.emit(f"load ptr, ptr {at}, align 8", "ptr")
+        return self.pointers[slot]
+
+    def load_size(self, value: int) -> str:
+        slot = self.places.sizes.slot(value)
+        at = self.entry.emit(f"getelementptr i64, ptr %sizes, i64 {slot}", "ptr")
+        return self.entry.emit(f"load i64, ptr {at}, align 8", "i64")
+
+    def scratch_name(self, op: Op) -> str:
+        return f"%scratch{list(dict.fromkeys(self.places.scratch.values())).index(op)}"
+
+    def place_scratch(self, op: Op, low: str) -> list[str]:
+        """Return the lines that let a tile's memory begin at row `low`, so that nests index it like a whole array."""
+        name, row = self.scratch_name(op), bytes_of(op.results[0]) // op.results[0].type.shape[0]
+        memory = self.entry.fresh(f"alloca i8, i64 {self.load_size(row * op.attributes['rows'])}, align 64", "ptr")
+        return [
+            f"  {name}o = mul i64 {low}, {self.load_size(-row)}",
+            f"  {name} = getelementptr i8, ptr {memory}, i64 {name}o",
+        ]
+
+    # --- loops ---
+
+    def nest(self, op: Op, rows: tuple[str, str] | None = None) -> None:
+        """Write a nest, or the rows [low, high) of it."""
+        text = self.write_nest(op, rows)
+        self.lines += [*text.before, *text.loops, *text.after]
+
+    def write_nest(self, op: Op, rows: tuple[str, str] | None) -> Text:
+        text = self.nest_writer(op, rows).write()
+        self.allocas += text.allocas
+        return text
+
+    def nest_writer(self, op: Op, rows: tuple[str, str] | None = None) -> NestWriter:
+        self.number += 1
+        buffers = {value: self.buffer(value) for value in op.operands}
+        return NestWriter(op, buffers, self.number, self.entry, self.places.sizes, rows, self.chunk)
+
+    def tiles(self, op: Op, within: tuple[str, str] | None = None) -> None:
+        """Write nests that take turns on tiles of rows: of all rows, or of those in [low, high)."""
+        self.number += 1
+        stem = f"tile{self.number}"
+        low, high = f"%{stem}lo", f"%{stem}hi"
+        start, end = within or ("0", self.load_size(op.attributes["extent"]))
+        rows = self.load_size(op.attributes["rows"])
+        nests = op.regions[0].block.ops[:-1]
+        texts = [self.write_nest(nest, (low, high)) for nest in nests]
+        for text in texts:
+            self.lines += text.before
+        self.lines += [
+            f"  br label %{stem}.before",
+            f"{stem}.before:",
+            f"  br label %{stem}",
+            f"{stem}:",
+            f"  {low} = phi i64 [ {start}, %{stem}.before ], [ {high}, %{stem}.next ]",
+            f"  %{stem}far = add nuw nsw i64 {low}, {rows}",
+            f"  %{stem}near = icmp slt i64 %{stem}far, {end}",
+            f"  {high} = select i1 %{stem}near, i64 %{stem}far, i64 {end}",
+        ]
+        scratch = [self.places.scratch.get(value) for nest in nests for value in nest.operands]
+        for made in dict.fromkeys(scratch):
+            if made is not None:
+                self.lines += self.place_scratch(made, low)
+        for text in texts:
+            self.lines += text.loops
+        self.lines += [
+            f"  br label %{stem}.next",
+            f"{stem}.next:",
+            f"  %{stem}more = icmp slt i64 {high}, {end}",
+            f"  br i1 %{stem}more, label %{stem}, label %{stem}.done",
+            f"{stem}.done:",
+        ]
+        for text in texts:
+            self.lines += text.after
+
+    def fill(self, op: Op) -> None:
+        """Write a loop that sets a buffer's elements."""
+        buffer = self.buffer(op.operands[0])
+        size = math.prod(buffer.shape)
+        if size == 0:
+            return
+        self.number += 1
+        value = fill_literal(op.attributes["value"], buffer.element)
+        if not buffer.shape:
+            self.lines.append(f"  store {memory_scalar(buffer.element)} {value}, ptr {buffer.pointer}")
+        else:
+            self.fill_elements(buffer, value, self.load_size(size))
+
+    def fill_elements(self, buffer: Buffer, value: str, count: str) -> None:
+        """Write a loop that sets the first elements of a buffer, at least one."""
+        memory, stem = memory_scalar(buffer.element), f"fill{self.number}"
+        self.lines += [
+            f"  br label %{stem}.before",
+            f"{stem}.before:",
+            f"  br label %{stem}",
+            f"{stem}:",
+            f"  %{stem}i = phi i64 [ 0, %{stem}.before ], [ %{stem}n, %{stem} ]",
+            f"  %{stem}p = getelementptr {memory}, ptr {buffer.pointer}, i64 %{stem}i",
+            f"  store {memory} {value}, ptr %{stem}p",
+            f"  %{stem}n = add nuw nsw i64 %{stem}i, 1",
+            f"  %{stem}c = icmp slt i64 %{stem}n, {count}",
+            f"  br i1 %{stem}c, label %{stem}, label %{stem}.done",
+            f"{stem}.done:",
+        ]
+
+    # --- text ---
+
+    def head(self) -> list[str]:
+        """Return the function's first line, and what it must do before anything else."""
+        return [f"define void @{self.symbol}(ptr noalias %buffers, ptr noalias %sizes) #0 {{", "entry:"]
+
+    def finish(self) -> str:
+        """Return the text of the function, or '' if nothing is to be done."""
+        body = []
+        for line in self.lines:
+            if isinstance(line, Body):
+                body.extend(line.lines)
+            else:
+                body.append(line)
+        if not body:
+            return ""
+        start = ["  br label %start", "start:"]
+        return "\n".join([*self.head(), *self.allocas, *self.entry.lines, *start, *body, "  ret void", "}"])
+
+
+def fill_literal(value: Any, element: ScalarType) -> str:
+    """Return the literal of a number in memory."""
+    if element is ir_types.i1:
+        return "1" if value else "0"
+    return Vector(Body(), 1).literal(value, element)

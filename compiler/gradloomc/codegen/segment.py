@@ -1,0 +1,236 @@
+"""A segment: the native function of consecutive nests; those that are marked run in chunks, maybe on several threads.
+
+The function of a chunk is written apart (`ChunkWriter`); the segment hands it to the worker pool, or calls it for one
+chunk after the other, and then combines what the chunks have reduced, in their order. A scalar total is kept in a
+record of each chunk, with its compensation. Of an array that all chunks reduce into, each chunk but the first has a
+copy of its own. Records and copies lie in one buffer of the program.
+"""
+
+from gradloomc.codegen import gemm
+from gradloomc.codegen.chunk import ALIGNMENT, Chunk, aligned
+from gradloomc.codegen.function import FunctionWriter, Places, fill_literal
+from gradloomc.codegen.nest_context import Buffer
+from gradloomc.dialects import loops
+from gradloomc.dialects.scalar import convert
+from gradloomc.ir.builder import at
+from gradloomc.ir.core import Block, Op, Region
+from gradloomc.ir.types import memref
+from gradloomc.lowering.loops import neutral_element
+from gradloomc.lowering.parallelize import bytes_of, chunk_count, copied, longest_piece
+
+_RUN_CHUNKS = """define internal void @gl_run_chunks(ptr %pool, ptr %function, ptr %context, i64 %count) #0 {
+entry:
+  %run = load atomic ptr, ptr %pool monotonic, align 8
+  %alone = icmp eq ptr %run, null
+  br i1 %alone, label %chunk, label %pooled
+pooled:
+  call void %run(ptr %pool, ptr %function, ptr %context, i64 %count)
+  ret void
+chunk:
+  %k = phi i64 [ 0, %entry ], [ %next, %chunk ]
+  call void %function(ptr %context, i64 %k)
+  %next = add nuw nsw i64 %k, 1
+  %more = icmp slt i64 %next, %count
+  br i1 %more, label %chunk, label %done
+done:
+  ret void
+}"""
+
+
+class Copies:
+    """A result that all chunks reduce into: `size` elements, copies of which begin at `offset` of the partials."""
+
+    __slots__ = ("nest", "offset", "op", "size", "value")
+
+    def __init__(self, nest: Op, op: Op, offset: int):
+        self.nest, self.op, self.offset = nest, op, offset
+        self.value = op.operands[1]
+        self.size = bytes_of(self.value) // self.value.type.element.itemsize
+
+
+class ChunkWriter(FunctionWriter):
+    """The function of one chunk of a marked nest or group of nests."""
+
+    def __init__(self, places: Places, symbol: str, op: Op, nests: list[Op], count: int):
+        super().__init__(places, symbol)
+        self.op, self.nests = op, nests
+        dim, points = op.attributes["chunk"]
+        self.copies: list[Copies] = []
+        self.records = 0  # where the records begin
+        for nest in nests:
+            for buffer, reduction in copied(nest, dim).items():
+                self.copies.append(Copies(nest, reduction, self.records))
+                self.records += aligned((count - 1) * bytes_of(buffer))
+        self.chunk: Chunk = self.open_chunk(dim, points, count)
+
+    def open_chunk(self, dim: int, points: int, count: int) -> Chunk:
+        emit = self.entry.emit
+        extents = self.nests[0].attributes["extents"]
+        size = self.load_size(points)
+        first = emit("icmp eq i64 %k, 0", "i1")
+        last = emit(f"icmp eq i64 %k, {emit(f'sub i64 {self.load_size(count)}, 1', 'i64')}", "i1")
+        if self.op.kind is loops.nest and dim == len(extents) - 1:
+            return Chunk(True, size, first, last)
+        low = emit(f"mul i64 %k, {size}", "i64")
+        high = emit(f"add i64 {low}, {size}", "i64")
+        high = emit(f"select i1 {last}, i64 {self.load_size(extents[0])}, i64 {high}", "i64")
+        return Chunk(False, size, first, last, low, high)
+
+    def write(self) -> str:
+        """Return the text of the function."""
+        for copies in self.copies:
+            self.open_copy(copies)
+        rows = None if self.chunk.over_pieces else (self.chunk.low, self.chunk.high)
+        if self.op.kind is loops.tiles:
+            self.tiles(self.op, rows)
+        else:
+            text = self.write_nest(self.op, rows)
+            self.lines += [*text.before, *text.loops, *text.after]
+        return self.finish()
+
+    def open_copy(self, copies: Copies) -> None:
+        """Let a nest reduce into this chunk's copy, which starts from the neutral element; the first has the result."""
+        emit, type, first = self.entry.emit, copies.value.type, self.chunk.first
+        result = self.slot_pointer(self.places.slot_of[copies.value])
+        before = emit("sub i64 %k, 1", "i64")
+        offset = emit(f"mul i64 {before}, {self.load_size(bytes_of(copies.value))}", "i64")
+        offset = emit(f"add i64 {offset}, {self.load_size(copies.offset)}", "i64")
+        pointer = emit(f"getelementptr i8, ptr %partials, i64 {offset}", "ptr")
+        pointer = emit(f"select i1 {first}, ptr {result}, ptr {pointer}", "ptr")
+        buffer = self.buffers[copies.value] = Buffer(pointer, type.element, type.shape)
+        neutral = fill_literal(neutral_element(copies.op.attributes["combine"], type.element), type.element)
+        # The first chunk's memory has been filled before: it fills one element again.
+        count = emit(f"select i1 {first}, i64 1, i64 {self.load_size(copies.size)}", "i64")
+        self.number += 1
+        self.fill_elements(buffer, neutral, count)
+
+    def record_stride(self) -> int:
+        return aligned(self.chunk.record_bytes)
+
+    def head(self) -> list[str]:
+        slot = self.places.sizes.slot(self.records)
+        return [
+            f"define internal void @{self.symbol}(ptr %context, i64 %k) #0 {{",
+            "entry:",
+            "  %buffers = load ptr, ptr %context, align 8",
+            "  %psizes = getelementptr ptr, ptr %context, i64 1",
+            "  %sizes = load ptr, ptr %psizes, align 8",
+            "  %ppartials = getelementptr ptr, ptr %context, i64 2",
+            "  %partials = load ptr, ptr %ppartials, align 8",
+            f"  %precords = getelementptr i64, ptr %sizes, i64 {slot}",
+            "  %records = load i64, ptr %precords, align 8",
+            f"  %own = mul i64 %k, {self.record_stride()}",
+            "  %at = add i64 %own, %records",
+            "  %record = getelementptr i8, ptr %partials, i64 %at",
+        ]
+
+
+class Segment(FunctionWriter):
+    """Consecutive nests as one native function.
+
+    Attributes:
+        chunk_functions: the functions of chunks that it calls.
+        partials_bytes: what its chunks need in the buffer for partial results.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        symbol: str,
+        convention: gemm.Convention,
+        pool_slot: int | None,
+        partials_slot: int | None,
+    ):
+        """Start a segment; the slots hold the pool's control block and the partial results of chunks."""
+        super().__init__(places, symbol)
+        self.convention = convention
+        self.pool_slot, self.partials_slot = pool_slot, partials_slot
+        self.chunk_functions: list[ChunkWriter] = []
+        self.partials_bytes = 0
+
+    def run(self, op: Op) -> None:
+        """Write a nest, or nests that take turns, in chunks if they are marked."""
+        if "chunk" in op.attributes:
+            self.in_chunks(op)
+        elif op.kind is loops.tiles:
+            self.tiles(op)
+        else:
+            self.nest(op)
+
+    def gemm(self, op: Op) -> None:
+        """Write a call of the BLAS."""
+        self.number += 1
+        element, convention = op.operands[2].type.element, self.convention
+        self.entry.declarations[gemm.declaration(element, convention)] = None
+        self.entry.functions[gemm.adapter_name(element)] = gemm.adapter(element, convention)
+        pointers = [self.buffer(value).pointer for value in op.operands]
+        self.lines += gemm.write_gemm(op, pointers, self.load_size, self.number)
+
+    def in_chunks(self, op: Op) -> None:
+        dim, points = op.attributes["chunk"]
+        nests = op.regions[0].block.ops[:-1] if op.kind is loops.tiles else [op]
+        extents = nests[0].attributes["extents"]
+        over_pieces = op.kind is loops.nest and dim == len(extents) - 1
+        count = chunk_count(longest_piece(op) if over_pieces else extents[0], points)
+        symbol = f"{self.symbol}_chunk{len(self.chunk_functions)}"
+        writer = ChunkWriter(self.places, symbol, op, nests, count)
+        text = writer.write()
+        self.chunk_functions.append(writer)
+        self.entry.declarations.update(writer.entry.declarations)
+        self.entry.functions.update(writer.entry.functions)
+        self.entry.functions[symbol] = text
+        self.partials_bytes = max(self.partials_bytes, writer.records + count * writer.record_stride() + ALIGNMENT)
+        number = self.load_size(count)
+        partials = self.call(symbol, number)
+        self.combine_records(writer, partials, number)
+        for copies in writer.copies:
+            self.combine_copies(copies, partials, count)
+
+    def call(self, symbol: str, count: str) -> str:
+        """Write the call of all chunks; return the address of the partial results."""
+        assert self.pool_slot is not None and self.partials_slot is not None
+        self.entry.define("gl_run_chunks", _RUN_CHUNKS)
+        address = self.entry.emit(f"ptrtoint ptr {self.slot_pointer(self.partials_slot)} to i64", "i64")
+        address = self.entry.emit(f"add i64 {address}, {ALIGNMENT - 1}", "i64")
+        address = self.entry.emit(f"and i64 {address}, {-ALIGNMENT}", "i64")
+        partials = self.entry.emit(f"inttoptr i64 {address} to ptr", "ptr")
+        context = f"%context{len(self.chunk_functions)}"
+        self.allocas.append(f"  {context} = alloca [3 x ptr]")
+        for position, pointer in enumerate(("%buffers", "%sizes", partials)):
+            self.lines += [
+                f"  {context}p{position} = getelementptr ptr, ptr {context}, i64 {position}",
+                f"  store ptr {pointer}, ptr {context}p{position}",
+            ]
+        pool = self.slot_pointer(self.pool_slot)
+        self.lines.append(f"  call void @gl_run_chunks(ptr {pool}, ptr @{symbol}, ptr {context}, i64 {count})")
+        return partials
+
+    def combine_records(self, writer: ChunkWriter, partials: str, count: str) -> None:
+        """Let the scalar totals of the chunks join, in the order of the chunks."""
+        records = self.entry.emit(f"getelementptr i8, ptr {partials}, i64 {self.load_size(writer.records)}", "ptr")
+        for nest in writer.nests:
+            text = self.nest_writer(nest).write_combination(writer.chunk, records, writer.record_stride(), count)
+            self.allocas += text.allocas
+            self.lines += text.loops
+
+    def combine_copies(self, copies: Copies, partials: str, count: int) -> None:
+        """Write the nest that reduces the copies into the result, one after the other."""
+        element, how = copies.value.type.element, copies.op.attributes["combine"]
+        rows, size = count - 1, copies.size
+        outside, block = Block(), Block()
+        with at(outside):
+            source = loops.alloc(type=memref((rows, size), element))
+            target = loops.alloc(type=memref((size,), element))
+        with at(block):
+            loaded = loops.load(source, map=((0, 1, 0), (1, 1, 0)))
+            if loaded.type is not copies.op.operands[0].type:  # half floats are reduced in single precision
+                loaded = convert(loaded, type=copies.op.operands[0].type)
+            loops.reduce(loaded, target, combine=how, dims=(1,), low=(0, 0), high=(rows, size))
+            loops.end()
+        with at(outside):
+            attributes = {"extents": (rows, size), "width": copies.nest.attributes["width"]}
+            nest = loops.nest.build([source, target], attributes, [Region(block)])
+        pointer = self.entry.emit(f"getelementptr i8, ptr {partials}, i64 {self.load_size(copies.offset)}", "ptr")
+        self.buffers[source] = Buffer(pointer, element, (rows, size))
+        self.buffers[target] = Buffer(self.slot_pointer(self.places.slot_of[copies.value]), element, (size,))
+        self.nest(nest)

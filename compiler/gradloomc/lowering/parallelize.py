@@ -1,0 +1,202 @@
+"""Parallelize: mark nests that are work enough for several threads with the chunks that they may be cut into.
+
+A mark is the attribute `chunk = [dim, points]`: so many points of dimension `dim` at a time may run on any thread, and
+what chunks reduce is combined in the order of the chunks. Where one ends follows from extents and costs alone, never
+from the number of threads, so results have the same bits on every machine and with any number of threads. The meaning
+of the nest is the same with or without.
+
+The unit of cost is the op records': one addition. Nests below `LEAST_WORK` stay as they are, to the last bit.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from gradloomc.dialects import kernel, loops
+from gradloomc.dialects.func import body_of
+from gradloomc.ir.core import Op, Value
+
+# One cycle adds two registers of 64 bytes: the time of an addition is its type's size / 128 cycles. A chunk should take
+# some 15 microseconds: long beside the handshake of threads (0.3), short beside what is waited for in the end.
+BYTES_PER_CYCLE = 128
+CHUNK_WORK = 40_000.0
+LEAST_WORK = 2 * CHUNK_WORK
+# Bytes that one core reads or writes per cycle from memory, and from its cache.
+MEMORY_BYTES_PER_CYCLE = 4.0
+CACHE_BYTES_PER_CYCLE = 32.0
+CACHE_BYTES = 1 << 20
+GATHER_COST = 8.0
+MOST_CHUNKS = 128
+# A chunk of an innermost dimension is a multiple of the vectors between two flushes of a sum.
+CHUNK_VECTORS = 16
+# A chunk's own copies of results that all chunks add to: no more than this for all chunks together, and small beside
+# the work of the chunk that zeroes and combines them.
+COPIES_BYTES = 1 << 22
+COPIES_SHARE = 8
+# Another dimension is better than the outermost one where that has fewer chunks, or more than this share of copies.
+FEW_CHUNKS = 8
+COPIES_MATTER = 64
+
+
+def loop_depths(ops: Sequence[Op]) -> dict[Value, int]:
+    """Return the deepest dimension that each scalar of a nest varies with; -1 for none."""
+    depths: dict[Value, int] = {}
+    for op in ops:
+        if not op.results:
+            continue
+        if op.kind is loops.load:
+            depth = max([dim for dim, coefficient, _ in op.attributes["map"] if coefficient], default=-1)
+        elif op.kind in (kernel.index, kernel.inside):
+            depth = op.attributes["dim"]
+        else:
+            depth = max([depths.get(operand, -1) for operand in op.operands], default=-1)
+        depths[op.results[0]] = depth
+    return depths
+
+
+def nest_work(op: Op) -> float:
+    """Return the cycles that a nest takes on one core: its arithmetic, or its traffic if that takes longer."""
+    extents: tuple[int, ...] = op.attributes["extents"]
+    inner = len(extents) - 1
+    ops = op.regions[0].block.ops[:-1]
+    depths = loop_depths(ops)
+    arithmetic = 0.0
+    for inside in ops:
+        element = (inside.results or inside.operands)[0].type
+        size = max(4, element.itemsize)  # type: ignore[union-attr]
+        depth = depths[inside.results[0]] if inside.results else inner
+        points = math.prod(extents[: depth + 1])
+        share = size / BYTES_PER_CYCLE if depth == inner and op.attributes["width"] > 1 else 0.5
+        arithmetic += _cost(inside, inner) * points * share
+    traffic = 0.0
+    for value in set(op.operands):
+        size = bytes_of(value)
+        traffic += size / (MEMORY_BYTES_PER_CYCLE if size >= CACHE_BYTES else CACHE_BYTES_PER_CYCLE)
+    return max(arithmetic, traffic)
+
+
+def _cost(op: Op, inner: int) -> float:
+    if op.kind is loops.load:
+        index_map = op.attributes["map"]
+        uses = [k for k, (dim, _, _) in enumerate(index_map) if dim == inner]
+        if uses and (uses != [len(index_map) - 1] or index_map[-1][1] != 1):
+            return GATHER_COST
+    return op.kind.cost
+
+
+def bytes_of(buffer: Value) -> int:
+    """Return the bytes of a buffer's elements."""
+    size = buffer.type.element.itemsize
+    for extent in buffer.type.shape:
+        size *= extent
+    return size
+
+
+def parallelize_function(function: Op) -> Op:
+    """Mark the nests of a loops-level function, in place, that are worth several threads; return it."""
+    for op in body_of(function).ops:
+        if op.kind is loops.nest:
+            chunk = _nest_chunk(op)
+        elif op.kind is loops.tiles:
+            chunk = _tiles_chunk(op)
+        else:
+            continue
+        if chunk is not None:
+            op.attributes = {**op.attributes, "chunk": chunk}
+    return function
+
+
+def _nest_chunk(op: Op) -> tuple[int, int] | None:
+    extents: tuple[int, ...] = op.attributes["extents"]
+    if not extents or 0 in extents or op.attributes["width"] == 1:
+        return None
+    work = nest_work(op)
+    if work < LEAST_WORK:
+        return None
+    inner = len(extents) - 1
+    found: list[tuple[bool, bool, int, int]] = []
+    for dim in sorted({0, inner}):
+        if dim == inner:
+            length, unit = longest_piece(op), CHUNK_VECTORS * op.attributes["width"]
+        else:
+            length, unit = extents[0], 1
+        copies = copies_bytes([op], dim)
+        points = chunk_points(length, unit, work, copies)
+        if points is not None:
+            count = chunk_count(length, points)
+            extra = (copies or 0) * count / CACHE_BYTES_PER_CYCLE
+            found.append((count < FEW_CHUNKS, extra * COPIES_MATTER > work, dim, points))
+    return min(found)[2:] if found else None
+
+
+def _tiles_chunk(op: Op) -> tuple[int, int] | None:
+    nests = op.regions[0].block.ops[:-1]
+    work = sum(nest_work(nest) for nest in nests)
+    if work < LEAST_WORK or any(0 in nest.attributes["extents"] for nest in nests):
+        return None
+    points = chunk_points(op.attributes["extent"], op.attributes["rows"], work, copies_bytes(nests, 0))
+    return None if points is None else (0, points)
+
+
+def chunk_points(length: int, unit: int, work: float, copies: int | None) -> int | None:
+    """Return how many points, a multiple of `unit`, a chunk has; None if there cannot be at least two good chunks.
+
+    Args:
+        length: points in all.
+        work: cycles in all.
+        copies: bytes of the results of which each chunk needs its own copy; None if that is not possible.
+    """
+    if copies is None:
+        return None
+    most = min(MOST_CHUNKS, int(work // CHUNK_WORK), length // unit)
+    if copies:
+        most = min(most, 1 + COPIES_BYTES // copies, int(work * CACHE_BYTES_PER_CYCLE / copies / COPIES_SHARE))
+    if most < 2:
+        return None
+    points = length // unit // most * unit
+    return points if chunk_count(length, points) > 1 else None
+
+
+def chunk_count(length: int, points: int) -> int:
+    """Return how many chunks there are: the last one takes what is left beside whole ones."""
+    return max(1, length // points)
+
+
+def copies_bytes(nests: Sequence[Op], dim: int) -> int | None:
+    """Return the bytes of results that all chunks of `dim` would write; None if one cannot be combined afterwards."""
+    total = 0
+    for nest in nests:
+        for op in nest.regions[0].block.ops:
+            if op.kind is loops.store and dim not in op.attributes["dims"]:
+                return None
+        total += sum(bytes_of(buffer) for buffer in copied(nest, dim))
+    return total
+
+
+def copied(nest: Op, dim: int) -> dict[Value, Op]:
+    """Return the buffers that all chunks of `dim` reduce into along other dimensions, each with one reduction."""
+    found: dict[Value, Op] = {}
+    for op in nest.regions[0].block.ops:
+        if op.kind is loops.reduce:
+            dims = op.attributes["dims"]
+            if dim not in dims and max(dims, default=-1) >= 0:
+                found[op.operands[1]] = op
+    return found
+
+
+def longest_piece(op: Op) -> int:
+    """Return the points of the longest piece of the innermost dimension between positions where a test changes."""
+    dim = len(op.attributes["extents"]) - 1
+    cuts = piece_cuts(op.regions[0].block.ops, dim, op.attributes["extents"][dim])
+    return max(high - low for low, high in itertools.pairwise(cuts))
+
+
+def piece_cuts(ops: Sequence[Op], dim: int, extent: int) -> list[int]:
+    """Return the positions of a dimension at which a test or the box of a sink begins or ends, in order."""
+    cuts = {0, extent}
+    for op in ops:
+        if op.kind is kernel.inside and op.attributes["dim"] == dim:
+            cuts.update((op.attributes["low"], op.attributes["high"]))
+        elif op.kind in (loops.store, loops.reduce):
+            cuts.update((op.attributes["low"][dim], op.attributes["high"][dim]))
+    return sorted(cuts)
