@@ -23,6 +23,7 @@ from gradloomc.ir.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from gradloom.program import Primal, Program
+    from gradloom.resizing import Family
 
 _ATTRIBUTE = "__gradloom__"
 _MANY = 16  # programs that differ in static values only, before the user is told
@@ -63,6 +64,7 @@ class UserFunction:
             self.hits = self.misses = 0
             self.seconds = 0.0
             self._families: dict[Any, int] = {}
+            self.families: dict[Any, Family] = {}  # by kinds of arguments: programs for any length
             self._guards: Guards | None = None
 
     def current(self) -> bool:
@@ -143,11 +145,23 @@ class UserFunction:
         self, full: Any, call: Call, has_aux: bool, make: "Callable[[Primal], Program]"
     ) -> "Program":
         start = time.perf_counter()
-        found = self.programs[full] = make(self.primal(call, has_aux)).compile()
+        family = self._family(full, call)
+        found = family.find(self, call, has_aux, make)
+        if found is None:
+            found = make(self.primal(call, has_aux)).compile()
+            family.note(call, found)
+        self.programs[full] = found
         self.misses += 1
         self.seconds += time.perf_counter() - start
         self._count_static_values(full, call)
         return found
+
+    def _family(self, full: Any, call: Call) -> "Family":
+        """Return what serves the calls that differ from this one in the extents of arrays alone."""
+        from gradloom.resizing import Family, kinds_of
+
+        key = (*full[:2], call.structure, kinds_of(call))
+        return self.families.setdefault(key, Family())
 
     def _count_static_values(self, full: Any, call: Call) -> None:
         """Warn when a static argument has had so many values that it had better been an array."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.exec.executable import Executable
 from gradloom.signature import Call, Leaf, Parameters, definition_location
 from gradloom.trace.capture import lift, trace_flat
 from gradloom.trace.shadow import shadow_function
@@ -293,23 +294,25 @@ class Program:
 
     def compile(self) -> "Program":
         """Make native code; afterwards the program can be called."""
-        from gradloom.exec.executable import Executable
+        # The executable cleans its function in place, and more may be derived from the primal's.
+        return self.load(Executable(copy_function(self.function)), self.primal, self.types)
 
-        leaves, position = self.primal.leaves, self.primal.position
-        self.finish = self.result.builder(self.types)
+    def load(self, executable: Executable, primal: Primal, types: Sequence[TensorType]) -> "Program":
+        """Take an executable; of the primal and the types of the results, the extents do not matter here."""
+        leaves, position = primal.leaves, primal.position
+        self.finish = self.result.builder(types)
         self._picks = None if len(position) == len(leaves) else list(position)
         self._conversions = [
             (position[i], leaf.type.element.dtype)
             for i, leaf in enumerate(leaves)
             if leaf.type is not None and leaf.convert
         ]
-        self._captured = self.primal.captured
+        self._captured = primal.captured
         self._shapes = [(array, array.shape) for array in self._captured]
         self.takes_leaves_as_they_are = self._picks is None and not (self._conversions or self._captured)
         # The call's structure is that of (args, kwargs): a leaf for each argument, and no keyword.
-        self.positional = self.primal.structure == positional_structure(len(leaves))
-        # The executable cleans its function in place, and more may be derived from the primal's.
-        self.executable = Executable(copy_function(self.function))
+        self.positional = primal.structure == positional_structure(len(leaves))
+        self.executable = executable
         return self
 
     def gather(self, leaves: Sequence[Any]) -> list[Any]:

@@ -200,6 +200,8 @@ class NestWriter(NestContext):
             return self.from_memory(v, loaded, buffer.element)
         if op.kind is kernel.index:
             return self.counters[op.attributes["dim"]]
+        if op.kind is kernel.extent:
+            return self.load_size(op.attributes["value"])
         if op.kind is kernel.inside:
             dim = op.attributes["dim"]
             low, high = self.bound(dim, op.attributes["low"]), self.bound(dim, op.attributes["high"])

@@ -8,7 +8,12 @@ from gradloomc.codegen.instructions import Vector, convert, memory_scalar
 from gradloomc.dialects import loops
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
+from gradloomc.ir.extents import is_symbolic
 from gradloomc.ir.types import ScalarType
+
+
+# Offsets beyond this are likely to depend on a length, as that of the last element in a reversed array.
+LARGEST_LITERAL = 16
 
 
 class Sizes:
@@ -91,6 +96,7 @@ class NestContext:
         self.allocas: list[str] = []
         self.labels = 0
         self.axis_extents: dict[str, str] = {}
+        self.words: dict[Any, str] = {}  # offsets that are read from the table of sizes
         self.names: dict[Value, str] = {}  # scalars written in outer scopes
 
     def scope(self, parent: Body | None) -> Body:
@@ -119,11 +125,26 @@ class NestContext:
     def bound(self, dim: int, position: int) -> str:
         """Return a position of a dimension: counted from the end if it is in the second half, so it fits any extent."""
         extent = self.static[dim]
-        if position <= extent // 2:
+        if is_symbolic(position):
+            rest = extent - position
+            if is_symbolic(rest):
+                return self.integer(position)
+        elif is_symbolic(extent) or position <= extent // 2:
             return str(position)
-        if position == extent:
+        else:
+            rest = extent - position
+        if rest == 0:
             return self.extents[dim]
-        return self.scopes[0].emit(f"sub i64 {self.extents[dim]}, {extent - position}", "i64")
+        return self.scopes[0].emit(f"sub i64 {self.extents[dim]}, {rest}", "i64")
+
+    def integer(self, value: int) -> str:
+        """Return a number of a map: as a literal, or, where it may depend on a length, from the table of sizes."""
+        if not is_symbolic(value) and abs(value) <= LARGEST_LITERAL:
+            return str(value)
+        found = self.words.get(value)
+        if found is None:
+            found = self.words[value] = self.load_size(value)
+        return found
 
     def from_memory(self, v: Vector, name: str, element: ScalarType) -> str:
         if element is ir_types.i1:
@@ -152,7 +173,7 @@ class NestContext:
         total = "0"
         for axis, (dim, coefficient, constant) in enumerate(index_map):
             if dim < 0 or dim == skip:
-                position = str(constant)
+                position = self.integer(constant)
             else:
                 position = self.position(body, buffer, axis, dim, coefficient, constant)
             total = plus(body, total, product(body, position, buffer.strides[axis]))
@@ -160,7 +181,7 @@ class NestContext:
 
     def position(self, body: Body, buffer: Buffer, axis: int, dim: int, coefficient: int, constant: int) -> str:
         point = self.counters[dim]
-        position = plus(body, product(body, point, str(coefficient)), str(constant))
+        position = plus(body, product(body, point, self.integer(coefficient)), self.integer(constant))
         ends = (constant, coefficient * (self.static[dim] - 1) + constant)
         if min(ends) < 0:  # rows that a pad adds are never used, but must not be read out of bounds
             below = body.emit(f"icmp slt i64 {position}, 0", "i1")

@@ -16,6 +16,8 @@ such a range begins or ends.
 
 from typing import Any
 
+import numpy as np
+
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
@@ -90,6 +92,15 @@ index = OpDef(
     type_rule=lambda dim: ir_types.i64,
     attributes=("dim",),
     tags=frozenset({"scalar"}),
+)
+extent = OpDef(
+    "kernel.extent",
+    "A length of an array, which the kernel is given when it runs.",
+    type_rule=lambda value: ir_types.i64,
+    reference=lambda value: np.asarray(value)[()],
+    attributes=("value",),
+    tags=frozenset({"scalar"}),
+    cost=0.0,
 )
 inside = OpDef(
     "kernel.inside",

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gradloomc.ir.extents import dim_text, is_symbolic
+
 
 class Type:
     """Any type; `str(type)` is its MLIR spelling."""
@@ -122,12 +124,22 @@ def tensor(shape: tuple[int, ...], element: ScalarType) -> TensorType:
     key = (shape, element)
     found = _TENSORS.get(key)
     if found is None:
-        found = TensorType()
-        found.shape, found.element = shape, element
-        found.rank, found.size = len(shape), math.prod(shape)
-        found.text = f"tensor<{''.join(f'{extent}x' for extent in shape)}{element.text}>"
-        _TENSORS[key] = found
+        table = _table_of(shape, _TENSORS)
+        found = table.get(key)
+        if found is None:
+            found = table[key] = TensorType()
+            found.shape, found.element = shape, element
+            found.rank, found.size = len(shape), math.prod(shape)
+            found.text = f"tensor<{''.join(f'{dim_text(extent)}x' for extent in shape)}{element.text}>"
     return found
+
+
+def _table_of(shape: tuple[Any, ...], table: dict[Any, Any]) -> dict[Any, Any]:
+    """Return where a type of this shape is interned: types whose extents may vary live with the scope of these."""
+    for extent in shape:
+        if is_symbolic(extent):
+            return extent.scope.types
+    return table
 
 
 def memref(shape: tuple[int | None, ...], element: ScalarType) -> MemRefType:
@@ -135,11 +147,15 @@ def memref(shape: tuple[int | None, ...], element: ScalarType) -> MemRefType:
     key = (shape, element)
     found = _MEMREFS.get(key)
     if found is None:
-        found = MemRefType()
-        found.shape, found.element = shape, element
-        dims = "".join("?x" if extent is None else f"{extent}x" for extent in shape)
-        found.text = f"memref<{dims}{element.text}>"
-        _MEMREFS[key] = found
+        table = _table_of(shape, _MEMREFS)
+        if table is not _MEMREFS:
+            key = (memref, *key)
+        found = table.get(key)
+        if found is None:
+            found = table[key] = MemRefType()
+            found.shape, found.element = shape, element
+            dims = "".join("?x" if extent is None else f"{dim_text(extent)}x" for extent in shape)
+            found.text = f"memref<{dims}{element.text}>"
     return found
 
 
@@ -148,11 +164,18 @@ def function(inputs: tuple[Type, ...], results: tuple[Type, ...]) -> FunctionTyp
     key = (inputs, results)
     found = _FUNCTIONS.get(key)
     if found is None:
+        table = _FUNCTIONS
+        for type in (*inputs, *results):
+            if isinstance(type, (TensorType, MemRefType)) and table is _FUNCTIONS:
+                table = _table_of(type.shape, table)
+        found = table.get(key)
+        if found is not None:
+            return found
         found = FunctionType()
         found.inputs, found.results = inputs, results
         outs = ", ".join(map(str, results))
         if len(results) != 1 or isinstance(results[0], FunctionType):
             outs = f"({outs})"
         found.text = f"({', '.join(map(str, inputs))}) -> {outs}"
-        _FUNCTIONS[key] = found
+        table[key] = found
     return found

@@ -18,6 +18,7 @@ from gradloomc.ir import types as ir_types
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.errors import UnsupportedError
+from gradloomc.ir.extents import hint_of, is_symbolic
 from gradloomc.ir.inline import copy_op
 from gradloomc.ir.types import ScalarType, tensor
 from gradloomc.lowering import unroll
@@ -131,6 +132,8 @@ class NestBuilder:
             return self.write_out(op, sources)
         if kind is nd.iota:
             return self.position(op, index_map)
+        if kind is nd.extent:
+            return self.length(op.attributes["value"], compute_type(op.attributes["type"]))
         if kind is nd.pad:
             zero = self.number(0, sources[0].type)
             return self.where_inside(op.operands[0], operand_map(op, index_map), sources[0], zero)
@@ -163,15 +166,23 @@ class NestBuilder:
             self.scalars[key] = s.number(number, type)
         return self.scalars[key]
 
+    def length(self, value: Any, type: ScalarType) -> Value:
+        """Return a length, which the kernel is given when it runs."""
+        read = self.once(("length", value), lambda: kernel.extent(value=value))
+        return read if type is ir_types.i64 else self.once(("length", value, type), lambda: s.convert(read, type=type))
+
+    def integer(self, value: Any, type: ScalarType) -> Value:
+        return self.length(value, type) if is_symbolic(value) else self.number(value, type)
+
     def position(self, op: Op, index_map: IndexMap) -> Value:
         dim, coefficient, offset = index_map[op.attributes["axis"]]
         if dim < 0:
-            return self.number(offset, compute_type(op.attributes["type"]))
+            return self.integer(offset, compute_type(op.attributes["type"]))
         point = self.once(("index", dim), lambda: kernel.index(dim=dim))
         if coefficient != 1:
-            point = s.muli(point, self.number(coefficient, ir_types.i64))
+            point = s.muli(point, self.integer(coefficient, ir_types.i64))
         if offset:
-            point = s.addi(point, self.number(offset, ir_types.i64))
+            point = s.addi(point, self.integer(offset, ir_types.i64))
         target = compute_type(op.attributes["type"])
         return point if target is ir_types.i64 else s.convert(point, type=target)
 
@@ -325,7 +336,7 @@ class Fuser:
         """Put roots whose boxes nearly agree into one nest."""
         groups: list[Group] = []
         empty: list[Group] = []  # reductions of nothing, after the nests whose (empty) results they name
-        for root in sorted(roots, key=lambda root: [-n for n in root.shape]):
+        for root in sorted(roots, key=lambda root: [-hint_of(n) for n in root.shape]):
             if 0 in root.shape and root.combine != "store":
                 empty.append(Group(root.shape))
                 empty[-1].roots.append(root)
@@ -346,6 +357,8 @@ class Fuser:
         if root.shape == group.shape:
             return True
         differences = [n - m for n, m in zip(group.shape, root.shape, strict=True)]
+        if any(map(is_symbolic, differences)):
+            return False  # that they nearly agree is an accident of these lengths
         if any(not 0 <= d <= PEEL_LIMIT or 4 * d > m for d, m in zip(differences, root.shape, strict=True)):
             return False
         if group.leaves is None:

@@ -82,7 +82,7 @@ def sources_of(value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]
         return [(operand, index_map) for operand in op.operands]
     if "reduction" in kind.tags:
         return [(op.operands[0], moved) for moved in reduced_maps(op, index_map)]
-    if kind is nd.constant or kind is nd.iota:
+    if kind is nd.constant or kind is nd.iota or kind is nd.extent:
         return []
     if kind is nd.concatenate:
         pairs, start, axis = [], 0, op.attributes["axis"]

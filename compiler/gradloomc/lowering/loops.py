@@ -43,7 +43,7 @@ class Shape:
 
     def __init__(self, extents: Sequence[int], merged: Sequence[Sequence[int]]):
         self.runs = merged  # each new dimension: the old ones that it stands for
-        self.extents = tuple(int(np.prod([extents[d] for d in run])) for run in merged)
+        self.extents = tuple(math.prod(extents[d] for d in run) for run in merged)
         self.first = {run[0]: k for k, run in enumerate(merged)}
         self.inner = {d: run[0] for run in merged for d in run[1:]}
 

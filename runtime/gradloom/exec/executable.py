@@ -18,6 +18,7 @@ from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import POOL_FROM_BYTES, pool
 from gradloomc.codegen.native import compile_module, host
 from gradloomc.codegen.program import ExternStep, NativeStep
+from gradloomc.codegen.program import Program as LoweredProgram
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
 from gradloomc.pipelines import lower
@@ -59,6 +60,12 @@ def native_functions(text: str, symbols: list[str]) -> tuple[dict[str, Any], boo
     return functions, module.source != "llvm"
 
 
+def lower_for_host(function: Op) -> LoweredProgram:
+    """Return an nd function, which is changed in place, lowered to a program for this machine."""
+    native = host()
+    return lower(function, native.vector_bits, native.function_attributes, blas.convention)
+
+
 class Frame:
     """What one call in progress works on: the pointer table, and all arrays by slot, temporaries included.
 
@@ -92,13 +99,15 @@ class Executable:
 
     Args:
         function: a func.func on the nd level; it is cleaned in place and must not be changed afterwards.
+        program: what it was lowered to, if it was already.
     """
 
-    def __init__(self, function: Op):
+    def __init__(self, function: Op | None = None, program: LoweredProgram | None = None):
         start = time.perf_counter()
-        self.function = function
-        native = host()
-        self.program = program = lower(function, native.vector_bits, native.function_attributes, blas.convention)
+        if program is None:
+            assert function is not None
+            program = lower_for_host(function)
+        self.program = program
         lowered = time.perf_counter()
         symbols = [step.symbol for step in program.steps if isinstance(step, NativeStep)]
         functions, reused = native_functions(program.text, symbols)

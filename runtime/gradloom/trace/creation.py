@@ -14,6 +14,7 @@ import numpy as np
 from gradloom.trace.calling import apply
 from gradloom.trace.context import element_of, fail, mark, state
 from gradloom.trace.functions import buffer, full
+from gradloom.trace.lengths import LENGTHS, has_length, linspace, traced_length
 from gradloom.trace.memory import is_traced, lift, unwrap
 from gradloom.trace.promote import convert
 from gradloom.trace.shaping import concatenate
@@ -44,6 +45,9 @@ def _constructor(function: Callable[..., Any]) -> Callable[..., Any]:
         if state.trace is None:
             return function(*args, **kwargs)
         mark()
+        symbolic = LENGTHS.get(function)
+        if symbolic is not None and has_length((*args, *kwargs.values())):
+            return symbolic(*args, **kwargs)
         if is_traced(args) or is_traced(kwargs):
             fail(
                 TracerError,
@@ -60,6 +64,14 @@ def _constructor(function: Callable[..., Any]) -> Callable[..., Any]:
 
 for _function in (np.zeros, np.ones, np.eye, np.identity, np.tri, np.arange, np.fromiter, np.indices):
     SHADOWED[_function] = _constructor(_function)
+
+
+@shadows(np.linspace)
+def _linspace(start: Any, stop: Any, num: Any = 50, *args: Any, **kwargs: Any) -> Any:
+    """As numpy.linspace; the number of points may be a length that is not fixed."""
+    if state.trace is None or not has_length((start, stop, num)):
+        return np.linspace(start, stop, num, *args, **kwargs)
+    return linspace(start, stop, num, *args, **kwargs)
 
 
 @shadows(np.empty)
@@ -225,6 +237,8 @@ def _math(name: str, meaning: Callable[..., Any]) -> None:
         return
 
     def function(*args: Any, **kwargs: Any) -> Any:
+        if state.trace is not None and has_length(args):
+            args = tuple([traced_length(arg) for arg in args])
         if not is_traced(args) and not is_traced(kwargs):
             return real(*unwrap(args), **unwrap(kwargs))
         mark()

@@ -35,6 +35,7 @@ from gradloom.trace.views import tracer_of
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.errors import DTypeError, ShapeError, UnsupportedError
+from gradloomc.ir.extents import index_of, is_symbolic
 from gradloomc.ir.types import ScalarType, tensor
 
 
@@ -359,7 +360,7 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Tracer:
 # --- arrays like another ----------------------------------------------------------------------------------------------
 
 
-def _like(make: Callable[..., Any]) -> Callable[..., Any]:
+def _like(number: int) -> Callable[..., Any]:
     def like(
         prototype: Any,
         dtype: Any = None,
@@ -370,8 +371,7 @@ def _like(make: Callable[..., Any]) -> Callable[..., Any]:
         device: Any = None,
     ) -> Any:
         x = tracer_of(prototype)
-        array = make(x.shape if shape is None else shape, x.dtype if dtype is None else dtype)
-        return buffer(array)
+        return full(x.shape if shape is None else shape, number, x.dtype if dtype is None else dtype)
 
     return like
 
@@ -383,20 +383,23 @@ def buffer(array: Any) -> Any:
     return Tracer(array)
 
 
-zeros_like = implements(np.zeros_like, always=True)(_like(np.zeros))
-ones_like = implements(np.ones_like, always=True)(_like(np.ones))
-empty_like = implements(np.empty_like, always=True)(_like(np.zeros))
+zeros_like = implements(np.zeros_like, always=True)(_like(0))
+ones_like = implements(np.ones_like, always=True)(_like(1))
+empty_like = implements(np.empty_like, always=True)(_like(0))
 
 
 def full(shape: Any, fill: Any, dtype: Any) -> Any:
     """Return an array of one number, which may be traced."""
     wanted = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if not is_traced(fill):
+    varies = state.trace is not None and any(map(is_symbolic, wanted))
+    if not is_traced(fill) and not varies:
         return buffer(np.full(wanted, unwrap(fill), dtype))
     value = lift(fill)
     if dtype is not None:
         value = convert(value, element_of(np.dtype(dtype)))
-    return Tracer(stretch(value, tuple(map(operator.index, wanted))))
+    result = Tracer(stretch(value, tuple(map(index_of, wanted))))
+    result._contiguous = True
+    return result
 
 
 @implements(np.full_like, always=True)

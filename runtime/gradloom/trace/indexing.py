@@ -17,6 +17,7 @@ from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import ShapeError, TracerError, UnsupportedError
+from gradloomc.ir.extents import is_symbolic, slice_range
 from gradloomc.ir.types import tensor
 
 Shape = tuple[int, ...]
@@ -46,8 +47,7 @@ class Basic:
                 continue
             extent = source[axis]
             if item.__class__ is slice:
-                first, last, step = item.indices(extent)
-                count = len(range(first, last, step))
+                first, last, step, count = slice_range(item, extent)
                 key.append((first, last, step))
                 if step < 0:
                     first, step = first + (count - 1) * step, -step
@@ -232,6 +232,8 @@ def _check_bounds(index: Any, axis: int, extent: int) -> Any:
         zero = nd.zeros_like(index)
         return nd.select(nd.lt(index, zero), nd.add(index, nd.splat(extent, index.type)), index)
     index = np.asarray(index)
+    if is_symbolic(extent) and index.size and int(index.min()) >= 0 and int(index.max()) < extent:
+        return index.astype(np.int64)
     bad = (index < -extent) | (index >= extent)
     if bad.any():
         fail(
@@ -362,7 +364,7 @@ def _not_an_index() -> None:
 
 def _concrete_slice(item: slice) -> slice:
     try:
-        item.indices(1)
+        slice_range(item, 1)
     except TracerError:
         raise
     except TypeError:

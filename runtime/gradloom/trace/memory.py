@@ -25,11 +25,12 @@ from gradloom.trace.context import (
     state,
 )
 from gradloom.trace.indexing import Basic
-from gradloom.trace.promote import bring, broadcast_shapes, convert, number, show, stretch
+from gradloom.trace.promote import bring, broadcast_shapes, convert, length, number, show, stretch
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import DTypeError, ShapeError, TracerError, UnsupportedError
+from gradloomc.ir.extents import is_symbolic
 from gradloomc.ir.types import tensor
 
 PYTHON_NUMBERS = (float, int, bool)
@@ -362,9 +363,9 @@ def _pending_part(root: Memory, steps: Sequence[Any]) -> Value | None:
 def _fit(value: Value, shape: tuple[int, ...]) -> Value:
     """Broadcast what is assigned to the shape that it is assigned to (leading axes of 1 are dropped, as in NumPy)."""
     have = value.type.shape
-    if have == shape:
-        return value
     extra = len(have) - len(shape)
+    if not extra and have == shape:
+        return value
     if extra > 0 and all(extent == 1 for extent in have[:extra]):
         value = nd.reshape(value, shape=have[extra:])
         have = have[extra:]
@@ -427,7 +428,7 @@ def lift(x: Any) -> Value:
     if cls is bool:
         return number(x, tensor((), ir_types.i1))
     if cls is int:
-        return constant_array(np.asarray(x))
+        return length(x, tensor((), ir_types.i64)) if is_symbolic(x) else constant_array(np.asarray(x))
     if isinstance(x, np.ndarray):
         return constant_array(x)
     if isinstance(x, np.generic):

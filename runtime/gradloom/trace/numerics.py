@@ -23,6 +23,7 @@ from gradloom.trace.views import part_of, ravel, reshaped, tracer_of
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.errors import ShapeError, UnsupportedError
+from gradloomc.ir.extents import index_of, is_symbolic
 from gradloomc.ir.types import tensor
 
 # --- differences, sums along an axis ----------------------------------------------------------------------------------
@@ -190,13 +191,14 @@ def linspace(
     device: Any = None,
 ) -> Any:
     """As numpy.linspace with traced ends."""
-    num = operator.index(num)
+    num = index_of(num)
     element = as_float(operands(start, stop)[1]).dtype
     first, last = tracer_of(start).astype(element), tracer_of(stop).astype(element)
     divisions = num - 1 if endpoint else num
     span = last - first
     step = span / divisions if divisions > 0 else span * np.nan
-    grid = np.arange(num, dtype=element).reshape((num,) + (1,) * span.ndim)
+    counts: Any = np.arange(num, dtype=element) if not is_symbolic(num) else positions(num, first.value)
+    grid = tracer_of(counts).reshape((num,) + (1,) * span.ndim)
     result = first + grid * step if divisions > 0 else first + grid * span
     if endpoint and num > 1:  # the end is exact
         value = lift(result)

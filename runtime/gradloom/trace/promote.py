@@ -14,6 +14,7 @@ from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import DTypeError, ShapeError
+from gradloomc.ir.extents import is_symbolic
 from gradloomc.ir.location import Location
 from gradloomc.ir.types import ScalarType, TensorType, tensor
 
@@ -42,7 +43,7 @@ def broadcast_shapes(shapes: Sequence[Shape], operands: Sequence[Operand] = ()) 
     """
     first = shapes[0]
     for shape in shapes:
-        if shape != first:
+        if len(shape) != len(first) or shape != first:
             break
     else:
         return first
@@ -86,7 +87,7 @@ def origins(operands: Sequence[Operand]) -> tuple[tuple[str, Location], ...]:
 def stretch(value: Value, shape: Shape) -> Value:
     """Broadcast to a shape that is known to fit."""
     have = value.type.shape
-    if have == shape:
+    if len(have) == len(shape) and have == shape:
         return value
     return nd.broadcast(value, shape=shape, dims=tuple(range(len(shape) - len(have), len(shape))))
 
@@ -102,7 +103,16 @@ def number(value: Any, type: TensorType) -> Value:
     Raises:
         OverflowError: an integer does not fit the dtype (in NumPy's words).
     """
+    if is_symbolic(value):
+        return length(value, type)
     return nd.splat(type.element.dtype.type(value), type)
+
+
+def length(value: int, type: TensorType) -> Value:
+    """Return a length as a constant array that the program is given when it runs, so that it serves other lengths."""
+    if type.element.is_integer and type.element.bits < 64 and value > np.iinfo(type.element.dtype).max:
+        raise OverflowError(f"Python integer {value} out of bounds for {type.element.dtype}")
+    return nd.splat_extent(value, type)
 
 
 def common_element(keys: Sequence[Key]) -> ScalarType:

@@ -14,6 +14,7 @@ from gradloom.trace.promote import (
     bring,
     common_element,
     convert,
+    length,
     normalize_axes,
     normalize_axis,
     number,
@@ -201,9 +202,7 @@ def _count(x: Value, axes: Axes, where: Any) -> Any:
 
 
 def _divide(total: Value, count: Any) -> Value:
-    if count.__class__ is Value:
-        return nd.div(total, count)
-    return nd.div(total, number(count, total.type))
+    return nd.div(total, count if count.__class__ is Value else length(count, total.type))
 
 
 def _mean(x: Value, axes: Axes, where: Any = MISSING) -> Value:

@@ -64,7 +64,7 @@ class ShadowModule(types.ModuleType):
 def _shadow_module(module: types.ModuleType) -> types.ModuleType:
     """Return the shadow of NumPy, math, SciPy and the user's own modules; others stay as they are."""
     filename = getattr(module, "__file__", None)
-    if module.__name__ in _SHADOWED_PACKAGES or (filename is not None and _is_users_file(filename)):
+    if module.__name__ in _SHADOWED_PACKAGES or (filename is not None and is_users_file(filename)):
         return ShadowModule(module)
     return module
 
@@ -101,6 +101,11 @@ def _extremum(function: Callable[..., Any], ufunc: str) -> Callable[..., Any]:
     return choose
 
 
+def _length(x: Any, /) -> Any:
+    """As the builtin len, which cannot return a length that is not fixed."""
+    return x.shape[0] if x.__class__ is Tracer and x.shape else len(x)
+
+
 def _import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
     """The import statement of traced code."""
     real = globals.real if globals.__class__ is ShadowGlobals else globals
@@ -110,6 +115,7 @@ def _import(name: str, globals: Any = None, locals: Any = None, fromlist: Any = 
 _BUILTINS: dict[str, Any] = {
     **vars(builtins),
     "__import__": _import,
+    "len": _length,
     "max": _extremum(max, "maximum"),
     "min": _extremum(min, "minimum"),
 }
@@ -172,7 +178,8 @@ def _standard_folders() -> tuple[str, ...]:
 
 
 @functools.cache
-def _is_users_file(filename: str) -> bool:
+def is_users_file(filename: str) -> bool:
+    """Tell whether a source file is the user's own."""
     if is_own_file(filename) or filename.startswith("<frozen"):
         return False
     return not os.path.isabs(filename) or not os.path.realpath(filename).startswith(_standard_folders())
@@ -180,7 +187,7 @@ def _is_users_file(filename: str) -> bool:
 
 def _is_users(function: types.FunctionType) -> bool:
     """Tell whether a function is the user's own: not from the standard library, an installed package or gradloom."""
-    return _is_users_file(function.__code__.co_filename)
+    return is_users_file(function.__code__.co_filename)
 
 
 def _clone_if_own(function: types.FunctionType) -> types.FunctionType:

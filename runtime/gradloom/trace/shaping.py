@@ -1,7 +1,6 @@
 """NumPy's functions that join, repeat, shift and pad arrays."""
 
 import itertools
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from gradloom.trace.views import atleast_1d, atleast_2d, atleast_3d, part_of, re
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import ShapeError, UnsupportedError
+from gradloomc.ir.extents import index_of
 from gradloomc.ir.types import i1, tensor
 
 Shape = tuple[int, ...]
@@ -194,9 +194,9 @@ def tile(A: Any, reps: Any) -> Tracer:
     """As numpy.tile."""
     x = lift(A)
     counts = (
-        [operator.index(each) for each in reps]
+        [index_of(each) for each in reps]
         if isinstance(reps, (tuple, list, np.ndarray))
-        else [operator.index(reps)]
+        else [index_of(reps)]
     )
     rank = max(len(counts), x.type.rank)
     counts = [1] * (rank - len(counts)) + counts

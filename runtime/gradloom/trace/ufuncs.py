@@ -96,8 +96,7 @@ class Elementwise:
             else:
                 if value.type.element is not element:
                     value = nd.convert(value, type=element)
-                if value.type.shape != shape:
-                    value = stretch(value, shape)
+                value = stretch(value, shape)
             values.append(value)
         return plan.make(*values)
 

@@ -22,6 +22,7 @@ from gradloom.trace.tracer import Tracer, implements
 from gradloomc.dialects import nd
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import ShapeError, UnsupportedError
+from gradloomc.ir.extents import index_of
 
 Shape = tuple[int, ...]
 
@@ -131,7 +132,7 @@ class Diagonal:
 def _target_shape(size: int, shape: Any) -> Shape:
     if not isinstance(shape, (tuple, list)):
         shape = (shape,)
-    extents = [operator.index(extent) for extent in shape]
+    extents = [index_of(extent) for extent in shape]
     if extents.count(-1) > 1:
         fail(ShapeError, "can only specify one unknown dimension")
     if -1 in extents:

@@ -103,10 +103,16 @@ from gradloomc.dialects.nd.families import (
     constant_of as constant_of,
 )
 from gradloomc.dialects.nd.families import (
+    extent as extent,
+)
+from gradloomc.dialects.nd.families import (
     ones_like as ones_like,
 )
 from gradloomc.dialects.nd.families import (
     splat as splat,
+)
+from gradloomc.dialects.nd.families import (
+    splat_extent as splat_extent,
 )
 from gradloomc.dialects.nd.families import (
     splat_of as splat_of,

@@ -13,6 +13,7 @@ from gradloomc.ir import types as ir_types
 from gradloomc.ir.attributes import Dense
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import DTypeError, ShapeError
+from gradloomc.ir.extents import is_symbolic
 from gradloomc.ir.opdef import Constant, Derivative, Domain, OpDef, Sample
 from gradloomc.ir.types import ScalarType, TensorType, tensor
 
@@ -32,9 +33,35 @@ constant = OpDef(
 )
 
 
+extent = OpDef(
+    "nd.extent",
+    "A length of an array as a number; the program reads it when it runs, so that it serves other lengths too.",
+    type_rule=lambda value, type: tensor((), type),
+    reference=lambda value, type: np.asarray(value, type.dtype),
+    derivative=Constant(),
+    samples=lambda x: [
+        Sample((), {"value": 5, "type": ir_types.f64}),
+        Sample((), {"value": 1000, "type": ir_types.i64}),
+    ],
+    attributes=("value", "type"),
+    tags=frozenset({"movement"}),
+    cost=0.0,
+)
+
+
 def splat(number: Any, type: TensorType) -> Value:
-    """Build a constant array with the same number everywhere."""
+    """Build a constant array with the same number everywhere (an array of a length, where that is not fixed)."""
+    if is_symbolic(number):
+        return splat_extent(number, type)
     return constant(value=_splat_value(type, repr(number), number.__class__) or Dense(type, number))
+
+
+def splat_extent(length: Any, type: TensorType) -> Value:
+    """Build an array with the same length everywhere."""
+    from gradloomc.dialects.nd.movement import broadcast
+
+    value = extent(value=length, type=type.element)
+    return broadcast(value, shape=type.shape, dims=()) if type.rank else value
 
 
 @lru_cache(maxsize=1024)

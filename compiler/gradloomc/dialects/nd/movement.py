@@ -52,7 +52,7 @@ def _broadcast_transpose(g: Value, x: Value, shape: Ints, dims: Ints) -> tuple[V
 
 
 def _fold_broadcast(x: Value, shape: Ints, dims: Ints) -> Value | None:
-    if x.type.shape == shape:
+    if x.type.rank == len(shape) and x.type.shape == shape:
         return x
     number = splat_of(x)
     if number is not None:
@@ -87,9 +87,9 @@ broadcast = _movement(
 
 def broadcast_to(x: Value, shape: Ints) -> Value:
     """Broadcast to `shape` by NumPy's rule (dimensions align at the right)."""
-    if x.type.shape == shape:
-        return x
     rank = x.type.rank
+    if rank == len(shape) and x.type.shape == shape:
+        return x
     if rank > len(shape):
         raise ShapeError(f"cannot broadcast shape {list(x.type.shape)} to {list(shape)}")
     return broadcast(x, shape=shape, dims=tuple(range(len(shape) - rank, len(shape))))
@@ -105,7 +105,7 @@ def _reshape_type(x: TensorType, shape: Ints) -> TensorType:
 
 
 def _fold_reshape(x: Value, shape: Ints) -> Value | None:
-    if x.type.shape == shape:
+    if x.type.rank == len(shape) and x.type.shape == shape:
         return x
     dense = constant_of(x)
     if dense is not None:

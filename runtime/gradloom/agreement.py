@@ -1,0 +1,103 @@
+"""Whether two functions on IR say the same: they compute the same results by the same operations on the same arguments.
+
+Lengths are put in as numbers and what depends on no argument is computed, so that it does not matter whether an array
+of numbers was made by NumPy during the trace or by operations of the program. Neither do unused and repeated
+operations, nor their order.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradloom.program import Program
+from gradloomc.dialects import nd
+from gradloomc.dialects.func import body_of
+from gradloomc.ir.attributes import attribute_key
+from gradloomc.ir.builder import at
+from gradloomc.ir.core import Block, Op, Value
+from gradloomc.ir.inline import copy_op
+
+MOST_ELEMENTS = 1 << 22  # arrays of numbers beyond this are not computed
+
+
+class _Names:
+    """Gives what is computed equally the same number, in both functions."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Any, int] = {}
+
+    def number(self, key: Any) -> int:
+        return self.numbers.setdefault(key, len(self.numbers))
+
+    def of_results(self, function: Op, captured: Sequence[Any]) -> list[int]:
+        """Return a number for each result; `captured` are the arrays behind the last arguments."""
+        body = body_of(function)
+        block = Block([argument.type for argument in body.arguments])
+        values = dict(zip(body.arguments, block.arguments, strict=True))
+        first = len(block.arguments) - len(captured)
+        arrays: dict[Value, Any] = dict(zip(block.arguments[first:], captured, strict=True))
+        names: dict[Value, int] = {
+            argument: self.number(("argument", k, argument.type)) for k, argument in enumerate(block.arguments[:first])
+        }
+        with at(block):
+            for op in body.ops[:-1]:
+                _rebuild(op, values, block)
+        for op in block.ops:
+            self.visit(op, names, arrays)
+        return [self.name(values[value], names, arrays) for value in body.terminator.operands]
+
+    def visit(self, op: Op, names: dict[Value, int], arrays: dict[Value, Any]) -> None:
+        kind = op.kind
+        if kind is nd.constant:
+            arrays[op.results[0]] = op.attributes["value"].to_array()
+            return
+        if kind.reference is not None and all(operand in arrays for operand in op.operands):
+            if sum([result.type.size for result in op.results]) <= MOST_ELEMENTS:
+                with np.errstate(all="ignore"):
+                    computed = kind.reference(*[arrays[operand] for operand in op.operands], **op.attributes)
+                results = computed if len(op.results) > 1 else (computed,)
+                arrays.update(zip(op.results, results, strict=True))
+                return
+        operands = [self.name(operand, names, arrays) for operand in op.operands]
+        if kind.commutative:
+            operands.sort()
+        key = (kind, tuple(operands), attribute_key(op.attributes))
+        for k, result in enumerate(op.results):
+            names[result] = self.number((key, k))
+
+    def name(self, value: Value, names: dict[Value, int], arrays: dict[Value, Any]) -> int:
+        found = names.get(value)
+        if found is None:
+            array = np.asarray(arrays[value], value.type.element.dtype)
+            strides = tuple([step for step, extent in zip(array.strides, array.shape, strict=True) if extent > 1])
+            if not any(strides):  # one number everywhere
+                key: Any = array[(0,) * array.ndim].tobytes() if array.size else b""
+            else:
+                key = np.ascontiguousarray(array)
+                first = key.reshape(-1)[:1]
+                equal = bool((key.view(np.uint8).reshape(key.size, -1) == first.view(np.uint8)).all())
+                key = first.tobytes() if equal else key.tobytes()
+            found = names[value] = self.number(("array", value.type, key))
+        return found
+
+
+def _rebuild(op: Op, values: dict[Value, Value], block: Block) -> None:
+    """Append an op in its simplest form, with lengths as numbers."""
+    if op.kind is nd.extent:
+        attributes = op.attributes
+        values[op.results[0]] = nd.splat(attributes["value"], op.results[0].type)
+    elif op.regions or len(op.results) != 1:
+        copy_op(op, values, block)
+    else:
+        operands = [values[operand] for operand in op.operands]
+        values[op.results[0]] = op.kind(*operands, **op.attributes)
+
+
+def same_program(function: Op, program: Program, other: Program) -> bool:
+    """Tell whether `function`, which stands for that of `program`, and the program `other` say the same."""
+    names = _Names()
+    mine = names.of_results(function, program.primal.captured)
+    if mine != names.of_results(other.function, other.primal.captured):
+        return False
+    return program.result == other.result
