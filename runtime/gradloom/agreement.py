@@ -41,6 +41,10 @@ class _Names:
             argument: self.number(("argument", k, argument.type)) for k, argument in enumerate(block.arguments[:first])
         }
         with at(block):
+            for argument, array in zip(body.arguments[first:], captured, strict=True):
+                number = _only_number(array)
+                if number is not None:
+                    values[argument] = nd.splat(number, argument.type)
             for op in body.ops[:-1]:
                 _rebuild(op, values, block)
         for op in block.ops:
@@ -70,16 +74,22 @@ class _Names:
         found = names.get(value)
         if found is None:
             array = np.asarray(arrays[value], value.type.element.dtype)
-            strides = tuple([step for step, extent in zip(array.strides, array.shape, strict=True) if extent > 1])
-            if not any(strides):  # one number everywhere
-                key: Any = array[(0,) * array.ndim].tobytes() if array.size else b""
-            else:
-                key = np.ascontiguousarray(array)
-                first = key.reshape(-1)[:1]
-                equal = bool((key.view(np.uint8).reshape(key.size, -1) == first.view(np.uint8)).all())
-                key = first.tobytes() if equal else key.tobytes()
-            found = names[value] = self.number(("array", value.type, key))
+            only = _only_number(array)
+            content = array.tobytes() if only is None else only.tobytes()
+            found = names[value] = self.number(("array", value.type, content))
         return found
+
+
+def _only_number(array: Any) -> Any:
+    """Return the number that all elements of an array are, to the bit; None if they differ (or there are none)."""
+    if not array.size:
+        return None
+    first = array[(0,) * array.ndim]
+    if all(step == 0 or extent == 1 for step, extent in zip(array.strides, array.shape, strict=True)):
+        return first  # a broadcast number
+    items = np.ascontiguousarray(array).reshape(-1)
+    same = items.view(np.uint8).reshape(items.size, -1) == items[:1].view(np.uint8)
+    return first if bool(same.all()) else None
 
 
 def _rebuild(op: Op, values: dict[Value, Value], block: Block) -> None:

@@ -84,6 +84,8 @@ def explain(program: "Program") -> str:
         + ("native code shared with an earlier program" if stats.reused_native_code else "compiled")
         + f" in {stats.native_seconds * 1e3:.1f} ms",
     ]
+    if program.family is not None:
+        lines += program.family.explain()
     lines += _section("kept in memory", [(type, reason, _place(at)) for type, reason, at in kept])
     kernels = fuse_function(cleaned)
     lines += _section(

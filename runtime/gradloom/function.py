@@ -150,6 +150,7 @@ class UserFunction:
         if found is None:
             found = make(self.primal(call, has_aux)).compile()
             family.note(call, found)
+        found.family = family
         self.programs[full] = found
         self.misses += 1
         self.seconds += time.perf_counter() - start

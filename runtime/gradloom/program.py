@@ -272,6 +272,7 @@ class Program:
         "_picks",
         "_shapes",
         "executable",
+        "family",
         "finish",
         "function",
         "positional",
@@ -284,6 +285,7 @@ class Program:
         self.primal = primal
         self.function, self.result = _prune(function, result)
         self.executable: Any = None
+        self.family: Any = None  # what serves other lengths
 
     @property
     def types(self) -> list[TensorType]:

@@ -131,29 +131,29 @@ class Family:
         """Trace the function with symbols; None, with the reason in `refused`, if the result fits no other length."""
         sizes = sizes_of(call)
         hints = {number: sizes[position] for position, number in positions.items()}
-        assumed: dict[str, Any] = {}
+        scope: Scope | None = None
+        template: Template | None = None
         for _ in range(_ROUNDS):
-            scope = open_scope(Scope(hints.values(), assumed), is_users_file)
+            scope = open_scope(Scope(hints.values(), scope), is_users_file)
+            template, error = None, ""
             try:
                 primal = Primal(user.parameters, call, _leaves(user, call, scope, positions), has_aux)
                 program = make(primal)
                 scope.lift = None
-                function = clean(copy_function(program.function))
-            except Exception as error:
-                if not scope.merged or scope.failed:
-                    self.refused = scope.escape or scope.pinned or f"{type(error).__name__}: {error}".splitlines()[0]
-                    return None
-            if scope.escape:
-                self.refused = scope.escape
-            if scope.failed:
+                template = Template(scope, program, clean(copy_function(program.function)), positions)
+            except Exception as raised:
+                error = f"{type(raised).__name__}: {raised}".splitlines()[0]
+            if scope.escape or (error and not scope.merged):
+                self.refused = scope.escape or scope.pinned or error
+                return None
+            if scope.pinned:  # these lengths are a case of their own; others may not be
                 return None
             if not scope.merged:
                 break
-            assumed = scope.assumed
-        else:
+        if template is None or scope is None or scope.merged:
             self.refused = "too many lengths turn out to be equal"
             return None
-        template = Template(scope, program, function, positions)
+        scope.frozen = True
         if not self.agrees(template, user, call, has_aux, make):
             self.refused = "for a length that was compiled by itself the program for any length says something else"
             return None
@@ -208,7 +208,6 @@ class Template:
         self.scope, self.program, self.function, self.positions = scope, program, function, positions
         self.classes: list[tuple[Scope, NativeProgram]] = []
         self.refused = ""
-        self.scope.frozen = True
 
     def symbols(self, sizes: Sequence[int]) -> tuple[int, ...] | None:
         """Return the values of the symbols; None if sizes that should be equal are not."""
@@ -277,6 +276,7 @@ class Resized(Program):
         self._function: Op | None = None
         self._primal: Primal | None = None
         self.result = template.program.result
+        self.family = None
         program = template.program
         self.load(Executable(program=native), program.primal, program.types)
 

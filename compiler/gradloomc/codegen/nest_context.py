@@ -11,7 +11,6 @@ from gradloomc.ir.core import Op, Value
 from gradloomc.ir.extents import is_symbolic
 from gradloomc.ir.types import ScalarType
 
-
 # Offsets beyond this are likely to depend on a length, as that of the last element in a reversed array.
 LARGEST_LITERAL = 16
 

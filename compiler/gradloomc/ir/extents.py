@@ -31,6 +31,7 @@ class Scope:
         low, high: the range of each symbol that the guards allow.
         guards: further conditions, as (relation, expression): '>=' and '!=' compare with 0.
         assumed: atoms that stand for another expression, because two lengths turned out to be used as one.
+        divided: atoms that are a part of another one, because that turned out to be a multiple.
         merged: something was assumed anew, so that what was built so far does not know it.
         pinned: why the program fits the hints alone; '' if it does not.
         escape: the same, where any other length would end the same way.
@@ -42,6 +43,7 @@ class Scope:
         "_atoms",
         "_extents",
         "assumed",
+        "divided",
         "escape",
         "frozen",
         "guards",
@@ -56,12 +58,14 @@ class Scope:
         "types",
     )
 
-    def __init__(self, hints: Iterable[int], assumed: dict[str, tuple[Any, ...]] | None = None):
+    def __init__(self, hints: Iterable[int], known: "Scope | None" = None):
+        """Make symbols with these hints, with the assumptions of the scope `known`."""
         self.hints = {f"n{k}": hint for k, hint in enumerate(hints)}
         self.low = dict.fromkeys(self.hints, LEAST)
         self.high = dict.fromkeys(self.hints, FAR)
         self.guards: dict[tuple[str, Extent], None] = {}
-        self.assumed = dict(assumed or {})
+        self.assumed: dict[str, tuple[tuple[Monomial, int], ...]] = {} if known is None else dict(known.assumed)
+        self.divided: dict[str, tuple[str, int]] = {} if known is None else dict(known.divided)
         self.merged = self.frozen = False
         self.pinned = self.escape = ""
         self.lift: Callable[[Extent], Any] | None = None
@@ -70,6 +74,9 @@ class Scope:
         self.types: dict[Any, Any] = {}  # interned types with extents of this scope
         self._atoms: dict[str, tuple[Extent, Extent | int]] = {}  # floor quotients: numerator and divisor, in order
         self._extents: dict[tuple[Any, ...], Extent] = {}
+        for name, (whole, divisor) in self.divided.items():
+            terms = (((whole,), 1),)
+            self._atoms[name] = (Extent(self, terms, self._value(terms)), divisor)
 
     # --- making extents -----------------------------------------------------------------------------------------------
 
@@ -122,7 +129,7 @@ class Scope:
             total += coefficient
         return total
 
-    def quotient(self, x: "Extent", divisor: "Extent | int") -> "Extent | int":
+    def quotient(self, x: "Extent", divisor: Any) -> Any:
         """Return x // divisor: exactly where the division is exact, else with a floor quotient of the rest."""
         if divisor == 0:
             raise ZeroDivisionError("integer division or modulo by zero")
@@ -130,27 +137,23 @@ class Scope:
             exact = _exact_quotient(dict(x.terms), dict(divisor.terms))
             return self.make(exact) if exact is not None else self._floor(x, divisor)
         if divisor < 0:
-            return self.quotient_of(-x, -divisor)
+            return -x // -divisor
         whole: Terms = {}
         rest: Terms = {}
         for monomial, coefficient in x.terms:
             whole[monomial], remainder = divmod(coefficient, divisor)
             if remainder:
                 rest[monomial] = remainder
-        result = self.make(whole)
-        remainder = self.make(rest)
-        if type(remainder) is int:  # of a divisor's multiple: smaller than it
+        result, remainder = self.make(whole), self.make(rest)
+        if not isinstance(remainder, Extent):  # of a divisor's multiple: smaller than it
             return result
         leading = remainder.terms[-1][1]
         if divisor == 2 and rest.get((), 0):  # one form for the upper half: floor((x + 1) / 2) = x - floor(x / 2)
-            x = remainder - 1
-            return result + x - self.quotient_of(x, 2)
+            lower = remainder - 1
+            return result + lower - lower // 2
         if 2 * leading > divisor:  # one form for x and -x: floor(r / d) = -floor((d - 1 - r) / d)
-            return result - self.quotient_of(divisor - 1 - remainder, divisor)
+            return result - (divisor - 1 - remainder) // divisor
         return result + self._floor(remainder, divisor)
-
-    def quotient_of(self, x: "Extent | int", divisor: "Extent | int") -> "Extent | int":
-        return x // divisor
 
     def _floor(self, x: "Extent", divisor: "Extent | int") -> "Extent | int":
         name = f"({x.text})//{divisor.text if type(divisor) is Extent else divisor}"
@@ -224,15 +227,26 @@ class Scope:
         """Note that x >= 0."""
         if self.frozen or type(x) is not Extent:
             return
-        *_, (factors, coefficient) = x.terms
-        if len(factors) == 1 and factors[0] in self.low and all(not other for other, _ in x.terms[:-1]):
-            name, constant = factors[0], sum(number for _, number in x.terms[:-1])
+        single = _single(x)
+        while single is not None and single[0] not in self.low:  # of a quotient: the same of what is divided
+            name, coefficient, constant = single
+            numerator, divisor = self._atoms[name]
+            inner = _single(numerator) if type(divisor) is int else None
+            if inner is None or inner[1] != 1:
+                break
+            name, _, shift = inner
             if coefficient > 0:
-                self.low[name] = max(self.low[name], -(constant // coefficient))
+                single = (name, 1, shift + divisor * (constant // coefficient))
             else:
-                self.high[name] = min(self.high[name], constant // -coefficient)
-        else:
+                single = (name, -1, divisor * (constant // -coefficient) + divisor - 1 - shift)
+        if single is None or single[0] not in self.low:
             self.guards[">=", x] = None
+            return
+        name, coefficient, constant = single
+        if coefficient > 0:
+            self.low[name] = max(self.low[name], -(constant // coefficient))
+        else:
+            self.high[name] = min(self.high[name], constant // -coefficient)
 
     def is_zero(self, x: "Extent | int") -> bool:
         """Tell whether x == 0, and note that as a guard, or as an assumption, where it is not known already."""
@@ -269,6 +283,15 @@ class Scope:
             self.assumed[name] = tuple(rest)
             self.merged = True
             return
+        for name, (numerator, divisor) in self._atoms.items():  # x = y - d (y // d): y is a multiple of d
+            whole = _single(numerator)
+            if whole is None or isinstance(divisor, Extent) or whole[1:] != (1, 0):
+                continue
+            if dict(x.terms) in ({(whole[0],): 1, (name,): -divisor}, {(whole[0],): -1, (name,): divisor}):
+                self.divided[name] = (whole[0], divisor)
+                self.assumed[whole[0]] = (((name,), divisor),)
+                self.merged = True
+                return
         if not self.pinned:
             self.pinned = f"{x.text} == 0 was asked for{self.locate()}"
 
@@ -310,7 +333,7 @@ class Scope:
 
     def moved(self, hints: Iterable[int]) -> "tuple[Scope, dict[str, Any]]":
         """Return a scope with the same guards and other hints, and what this scope's atoms are there."""
-        scope = Scope(hints, self.assumed)
+        scope = Scope(hints, self)
         scope.low, scope.high = dict(self.low), dict(self.high)
         values: dict[str, Any] = {name: scope.symbol(k) for k, name in enumerate(self.hints)}
         self._fill(values)
@@ -323,10 +346,18 @@ class Scope:
         lines = []
         for name in self.hints:
             low, high = self.low[name], self.high[name]
-            if name not in self.assumed:
+            if name not in self.assumed or (low, high) != (LEAST, FAR):
                 lines.append(f"{low} <= {name}" + ("" if high == FAR else f" <= {high}"))
         lines += [f"{name} == {_text(solution)}" for name, solution in self.assumed.items()]
         return [*lines, *[f"{x.text} {relation} 0" for relation, x in self.guards]]
+
+
+def _single(x: "Extent") -> tuple[str, int, int] | None:
+    """Return (atom, coefficient, constant) of an expression in one atom; None for any other."""
+    factors, coefficient = x.terms[-1]
+    if len(factors) != 1 or len(x.terms) > 2 or (len(x.terms) == 2 and x.terms[0][0]):
+        return None
+    return factors[0], coefficient, x.terms[0][1] if len(x.terms) == 2 else 0
 
 
 def _mentions(atom: str, name: str) -> bool:

@@ -255,8 +255,8 @@ def _flat_index(indices: Sequence[Any], extents: Sequence[int]) -> tuple[Any, Sh
             + " ".join(map(show, shapes)),
         )
     if not any(index.__class__ is Value for index in indices):
-        flat = np.zeros(shape, np.int64)
-        for index, extent in zip(indices, extents, strict=True):
+        flat = np.broadcast_to(indices[0], shape).astype(np.int64)
+        for index, extent in zip(indices[1:], extents[1:], strict=True):
             flat = flat * extent + index
         return flat, shape
     total: Value | None = None

@@ -78,14 +78,12 @@ def _eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float, order: str = "C"
 
 @_implements(np.arange)
 def _arange(*bounds: Any, dtype: Any = None, **options: Any) -> Any:
-    start, stop, step, *rest = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1, None)[:4]
-    if len(bounds) == 4:
-        dtype = rest[0]
-    given = (start, stop, step)
+    given: list[Any] = [0, bounds[0], 1] if len(bounds) == 1 else [*bounds, 1][:3]
+    dtype = bounds[3] if len(bounds) == 4 else dtype
     whole = [int(each) if each.__class__ is float and each.is_integer() else each for each in given]
-    if is_traced(whole) or any(each.__class__ is not int for each in whole) or is_symbolic(step):
+    if is_traced(whole) or any(each.__class__ is not int for each in whole) or is_symbolic(step := whole[2]):
         return Tracer(np.arange(*unwrap(bounds), dtype=dtype))  # which needs the numbers themselves
-    start, stop, step = whole
+    start, stop = whole[:2]
     span = stop - start if step > 0 else start - stop
     count = (span + abs(step) - 1) // abs(step) if span > 0 else 0
     if dtype is None:

@@ -1,6 +1,5 @@
 """NumPy's small numerics on tracers: differences, integrals, polynomials, interpolation, grids, covariance."""
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -197,8 +196,8 @@ def linspace(
     divisions = num - 1 if endpoint else num
     span = last - first
     step = span / divisions if divisions > 0 else span * np.nan
-    counts: Any = np.arange(num, dtype=element) if not is_symbolic(num) else positions(num, first.value)
-    grid = tracer_of(counts).reshape((num,) + (1,) * span.ndim)
+    grid = nd.iota(shape=(num,), axis=0, type=first.value.type.element) if is_symbolic(num) else np.arange(num)
+    grid = tracer_of(grid).astype(element).reshape((num,) + (1,) * span.ndim)
     result = first + grid * step if divisions > 0 else first + grid * span
     if endpoint and num > 1:  # the end is exact
         value = lift(result)

@@ -15,9 +15,11 @@ func.func @shift(%x: tensor<8xf64>) -> (tensor<8xf64>, tensor<f64>) {
     %2 = kernel.index {dim = 0} : i64
     // CHECK-NEXT: %3 = kernel.inside {dim = 0 : i64, high = 8 : i64, low = 1 : i64} : i1
     %3 = kernel.inside {dim = 0, low = 1, high = 8} : i1
-    // CHECK-NEXT: %4 = arith.select %3, %e, %e : (i1, f64, f64) -> f64
+    // CHECK-NEXT: kernel.extent {value = 1000 : i64} : i64
+    %n = kernel.extent {value = 1000} : i64
+    // CHECK-NEXT: {{.*}} = arith.select %3, %e, %e : (i1, f64, f64) -> f64
     %4 = arith.select %3, %e, %e : (i1, f64, f64) -> f64
-    // CHECK-NEXT: kernel.yield %4, %e : f64
+    // CHECK-NEXT: kernel.yield {{.*}}, %e : f64
     kernel.yield %4, %e : f64
   // CHECK-NEXT: }
   }

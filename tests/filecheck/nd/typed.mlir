@@ -36,6 +36,8 @@ func.func @constants() {
     18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41,
     42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63]>
     : tensor<64xui8>} : tensor<64xui8>
+  // CHECK-NEXT: nd.extent {type = f32, value = 1000 : i64} : tensor<f32>
+  %extent = nd.extent {value = 1000, type = f32} : tensor<f32>
   // CHECK-NEXT: nd.iota {axis = 1 : i64, shape = array<i64: 2, 3>, type = i64} : tensor<2x3xi64>
   %6 = nd.iota {shape = array<i64: 2, 3>, axis = 1, type = i64} : tensor<2x3xi64>
   func.return
