@@ -13,19 +13,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradloom.agreement import same_program
-from gradloom.exec.executable import Executable
+from gradloom.exec.executable import Executable, lower_for_host
 from gradloom.program import Primal, Program
 from gradloom.signature import Call, Leaf
 from gradloom.trace.lengths import open_scope
 from gradloom.trace.shadow import is_users_file
-from gradloomc.codegen.native import host
 from gradloomc.codegen.program import Program as NativeProgram
 from gradloomc.ir.core import Op
 from gradloomc.ir.extents import LEAST, Scope
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.resize import Resizer
 from gradloomc.ir.types import tensor
-from gradloomc.pipelines import clean, lower, paused_collection
+from gradloomc.pipelines import clean, paused_collection
 
 if TYPE_CHECKING:
     from gradloom.function import UserFunction
@@ -251,11 +250,11 @@ class Template:
     def lower(self, symbols: tuple[int, ...], values: dict[str, int]) -> Program | None:
         scope, atoms = self.scope.moved(symbols)
         function = Resizer(atoms).function(self.function)
-        native = lower(function, host().vector_bits, host().function_attributes)
+        native = lower_for_host(function)
         scope.frozen = True
         inner = scope.environment(symbols)
         if scope.failed or scope.merged or inner is None:
-            self.refused = scope.escape or scope.pinned or "lowering found lengths that are equal"
+            self.refused = f"lowering: {scope.escape or scope.pinned or 'lengths that are equal'}"
             return None
         self.classes.append((scope, native))
         return Resized(self, values, Resizer(inner)(native))

@@ -9,7 +9,6 @@ import pytest
 
 import gradloom.exec.executable as executable
 import gradloom.program as program
-import gradloom.resizing as resizing
 import gradloomc.codegen.native as native
 from gradloom import compile_grad, hessian, value_and_grad, vjp
 from gradloom.function import UserFunction, user_function
@@ -47,7 +46,6 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
     count(program, "trace_flat", "traces")
     count(executable, "lower", "lowered")
-    count(resizing, "lower", "lowered")
     count(executable, "compile_module", "compiled")
     monkeypatch.setattr(native, "_modules", {})
     yield counted

@@ -6,6 +6,7 @@ of products that nobody else reads is one op, which adds into one buffer. All ot
 that are added up, which fuse with what is around them. Products of integers stay library calls in `nd`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -99,7 +100,7 @@ class _ProductLowering:
         extents = _extents(x, y, a)
         if belongs_into_nest(*extents):
             return expand_dot(x, y, **a)
-        if max(*extents, x.type.size, y.type.size) > np.iinfo(np.int32).max:
+        if any(size > np.iinfo(np.int32).max for size in (*extents, x.type.size, y.type.size)):
             return None  # more than some libraries count to
         (c, x), (d, y) = unscaled(x), unscaled(y)
         x, y, a = readable(x, y, a)
@@ -143,7 +144,7 @@ def _extents(x: Value, y: Value, a: dict[str, Ints]) -> tuple[int, int, int, int
     """Return the number of products, and rows, columns and contracted extent of each."""
 
     def size(value: Value, axes: Ints) -> int:
-        return int(np.prod([value.type.shape[axis] for axis in axes], dtype=np.int64))
+        return math.prod(value.type.shape[axis] for axis in axes)
 
     rows = free_axes(x.type.rank, a["x_batch"], a["x_contract"])
     columns = free_axes(y.type.rank, a["y_batch"], a["y_contract"])

@@ -104,6 +104,7 @@ class Executable:
 
     def __init__(self, function: Op | None = None, program: LoweredProgram | None = None):
         start = time.perf_counter()
+        self.function = function
         if program is None:
             assert function is not None
             program = lower_for_host(function)
