@@ -28,6 +28,7 @@ PEER_COLOURS = {
     "pytensor": "#b45309",
     "casadi": "#be185d",
 }
+STYLES = {"gradloom, later": "-.", "gradloom, warm": "--", "gradloom, later, warm": ":"}
 MARKS = {"gradloom": "o", "cpp": "s", "library": "^"}
 MEANING = {"gradloom": "gradloom", "cpp": "C++ by hand", "library": "best library"}
 
@@ -45,6 +46,10 @@ def _save(figure: Any, record: dict[str, Any], path: Path) -> Path:
     figure.savefig(path, dpi=110, metadata={RECORD: storage.digest(record)})
     _pyplot().close(figure)
     return path
+
+
+def _heading(text: str, record: dict[str, Any]) -> str:
+    return f"{text}: {record['machine']['processor']}, one thread, {record['created'][:10]}"
 
 
 def _clean(axis: Any) -> None:
@@ -82,11 +87,7 @@ def draw_roofline(record: dict[str, Any], path: Path) -> Path:
     )
     _roof(left, rows)
     _multiples(right, rows)
-    figure.suptitle(
-        f"What the machine can do, and how close the rows come: {record['machine']['processor']}, one thread, "
-        f"{record['created'][:10]}",
-        fontsize=11,
-    )
+    figure.suptitle(_heading("What the machine can do, and how close the rows come", record), fontsize=11)
     return _save(figure, record, path)
 
 
@@ -101,8 +102,8 @@ def _roof(axis: Any, rows: list[dict[str, Any]]) -> None:
     axis.text(high, 1.06, "arithmetic at its measured rates", ha="right", va="bottom", fontsize=8)
     axis.annotate(
         "memory at its measured bandwidth",
-        (low**0.72, low**0.72),
-        xytext=(-3, 5),
+        (low**0.9, low**0.9),
+        xytext=(-6, 6),
         textcoords="offset points",
         rotation=45,
         rotation_mode="anchor",
@@ -121,6 +122,8 @@ def _roof(axis: Any, rows: list[dict[str, Any]]) -> None:
         colour = COLOURS["gradloom"] if kind == "gradloom" else COLOURS["library" if kind == "library" else "hand"]
         axis.plot([], [], mark, color=colour, label=MEANING[kind])
     axis.legend(loc="lower right", fontsize=8, frameon=False)
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_xlabel("time of the arithmetic / time of the memory traffic (left of 1: memory binds)")
     axis.set_ylabel("share of the measured arithmetic rate that is used")
     axis.set_title("Roofline", loc="left", fontsize=10, fontweight="bold")
@@ -160,13 +163,15 @@ def _curves(axis: Any, curves: dict[str, list[tuple[float, float]]], label: Call
     """Draw one curve per peer on logarithmic axes, with its name at its end instead of a legend."""
     import math
 
+    from matplotlib import ticker
+
     axis.set_xscale("log")
     axis.set_yscale("log")
     found = {name: points for name, points in curves.items() if points}
     for name, points in found.items():
         ours = name.startswith("gradloom")
         colour = PEER_COLOURS.get(name.partition(",")[0], "#374151")
-        style = "--" if "," in name else "-"
+        style = STYLES.get(name, "-")
         xs, ys = zip(*points, strict=True)
         width = 2.4 if ours else 1.2
         axis.plot(xs, ys, style, marker="o", markersize=1.5 + width, color=colour, linewidth=width)
@@ -190,6 +195,7 @@ def _curves(axis: Any, curves: dict[str, list[tuple[float, float]]], label: Call
             annotation_clip=False,
         )
     axis.yaxis.set_major_formatter(lambda value, _: _round_time(value))
+    axis.xaxis.set_major_locator(ticker.LogLocator(numticks=12))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     _clean(axis)
 
@@ -197,3 +203,75 @@ def _curves(axis: Any, curves: dict[str, list[tuple[float, float]]], label: Call
 def _round_time(value: float) -> str:
     number, unit = seconds(value).split()
     return f"{float(number.replace(',', '')):g} {unit}"
+
+
+# --- compile time -----------------------------------------------------------------------------------------------------
+
+PHASE_COLOURS = {
+    "trace": "#1d4ed8",
+    "derive": "#60a5fa",
+    "passes": "#c2410c",
+    "native code": "#fbbf24",
+    "rest": "#9ca3af",
+}
+
+
+def draw_compile_time(record: dict[str, Any], path: Path) -> Path:
+    """First calls over the size of the program, by family; and what gradloom's are spent on."""
+    from bench.compile_time import curves
+
+    pyplot = _pyplot()
+    families = list(dict.fromkeys(one["family"] for one in record["points"]))
+    figure, axes = pyplot.subplots(2, max(len(families), 1), figsize=(14, 9), squeeze=False, layout="constrained")
+    for family, axis, below in zip(families, axes[0], axes[1], strict=True):
+        _curves(axis, curves(record, family), str)
+        axis.set_title(f"{family} programs: first call in a fresh process", loc="left", fontsize=10, fontweight="bold")
+        axis.set_xlabel("operations in the function (log scale)")
+        _split(below, [one for one in record["points"] if one["family"] == family and "later" in one["peer"]])
+    figure.suptitle(_heading("First call of value_and_grad", record), fontsize=11)
+    return _save(figure, record, path)
+
+
+def _split(axis: Any, points: list[dict[str, Any]]) -> None:
+    """Stacked shares of a later first call of gradloom: for each size a bar without and one with a store on disk."""
+    points = [one for one in points if one.get("phases")]
+    counts = sorted({one["count"] for one in points})
+    for one in points:
+        warm = "warm" in one["peer"]
+        x = counts.index(one["count"]) + (0.21 if warm else -0.21)
+        bottom, total = 0.0, sum(one["phases"].values())
+        for phase, colour in PHASE_COLOURS.items():
+            share = one["phases"].get(phase, 0.0) / total
+            axis.bar(x, share, 0.38, bottom=bottom, color=colour, alpha=0.55 if warm else 1.0)
+            bottom += share
+        axis.text(x, 1.015, seconds(total), rotation=55, fontsize=7.5, ha="left", va="bottom", rotation_mode="anchor")
+    for phase, colour in PHASE_COLOURS.items():
+        axis.bar(0, 0, color=colour, label=phase)
+    axis.set_xticks(range(len(counts)), [f"{count:,}" for count in counts])
+    axis.set_ylim(0, 1.0)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlabel("operations; left bar: nothing on disk, pale right bar: native code found on disk")
+    title = "what the first call of a later function of the process is spent on"
+    axis.set_title(title, loc="left", pad=44, fontsize=10, fontweight="bold")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(PHASE_COLOURS), frameon=False, fontsize=8)
+
+
+# --- call overhead ----------------------------------------------------------------------------------------------------
+
+
+def draw_call_overhead(record: dict[str, Any], path: Path) -> Path:
+    """Left: time per call over the size of the array. Right: the same per number."""
+    from bench.call_overhead import curves
+
+    pyplot = _pyplot()
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(14, 6), layout="constrained")
+    found = curves(record)
+    _curves(left, found, str)
+    left.set_title("time per call", loc="left", fontsize=10, fontweight="bold")
+    _curves(right, {name: [(n, time / n) for n, time in points] for name, points in found.items()}, str)
+    right.set_title("time per number", loc="left", fontsize=10, fontweight="bold")
+    for axis in (left, right):
+        axis.set_xlabel("numbers in the array (log scale)")
+    figure.suptitle(_heading("value_and_grad of the Rosenbrock function", record), fontsize=11)
+    return _save(figure, record, path)

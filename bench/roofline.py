@@ -3,7 +3,7 @@
 Measures the limits (limits.py), counts what each row's gradient takes (counts.py), and takes the times
 from the newest stored full run, or from `--run FILE`. The floor of a row is the longest of: moving its
 inputs and gradients once at the measured bandwidth of that footprint; its functions and operations at
-the measured rates, one after the other; a Python call. It is an estimate, not a bound: the formula by
+the measured rates, one after the other; a call from Python. It is an estimate, not a bound: the formula by
 hand may not be the leanest. Stores `results/roofline/` and draws. Owns floors and their table.
 """
 
