@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.peers.base import rebind
 from bench.workload import Size, Workload
 
 OPERATIONS = "operations"  # additions, products, comparisons: what fused multiply-adds are made of
@@ -136,8 +137,22 @@ def _product_size(function: Any, args: tuple[Any, ...], result: Any) -> int:
     return np.size(result) * inner
 
 
+class _CountingNumPy:
+    """NumPy, whose fresh arrays count as well."""
+
+    def __init__(self, counter: Counter[str]) -> None:
+        self._counter = counter
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(np, name)
+        if name not in ("empty", "full", "ones", "zeros"):
+            return function
+        return lambda *args, **options: _wrap(function(*_plain_all(args), **options), self._counter)
+
+
 def count(workload: Workload, size: Size) -> dict[str, int]:
     """Return how many results of each function, and how many operations, the row's gradient by hand takes."""
     counter: Counter[str] = Counter()
-    workload.by_hand(*[_wrap(array, counter) for array in workload.inputs(size)])
-    return dict(counter)
+    by_hand = rebind(workload.by_hand, np=_CountingNumPy(counter))
+    by_hand(*[_wrap(array, counter) for array in workload.inputs(size)])
+    return {name: int(number) for name, number in counter.items() if number}

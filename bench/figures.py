@@ -6,7 +6,7 @@ its metadata which record that is. All arithmetic is in the records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def _multiples(axis: Any, rows: list[dict[str, Any]]) -> None:
 # --- curves over a size -----------------------------------------------------------------------------------------------
 
 
-def _curves(axis: Any, curves: dict[str, list[tuple[float, float]]], label: Callable[[str], str]) -> None:
+def _curves(axis: Any, curves: Mapping[str, Sequence[tuple[float, float]]], label: Callable[[str], str]) -> None:
     """Draw one curve per peer on logarithmic axes, with its name at its end instead of a legend."""
     import math
 

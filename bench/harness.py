@@ -22,6 +22,7 @@ from typing import Any
 from bench import peers
 from bench.results import Measurement, Row, Run, read_measurement
 from bench.workload import Size, Workload
+from bench.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -94,6 +95,7 @@ def run(
                 "processor": settings.processor,
                 "keep_heap": settings.keep_heap,
                 "threads": threads,
+                "complete": len(workloads) == len(WORKLOADS) and len(names) == len(peers.PEERS),
             },
             rows=[describe(workload, settings.size) for workload in workloads],
             peers={name: _describe_peer(name, best.values()) for name in names},

@@ -120,6 +120,7 @@ def reverse(x: np.ndarray, w: np.ndarray, program: list[Step]) -> tuple[Any, tup
         left, right = _place(step.left, names), _place(step.right, names)
         values.append(_forward(step.name, _value(left, values), _value(right, values)))
         names[step.target] = len(values) - 1
+        assert left is not None
         tape.append((step.name, left, right, len(values) - 1))
     adjoints: list[Any] = [0.0] * len(values)
     adjoints[names["h"]] = adjoints[names["h"]] + np.ones_like(x)

@@ -97,6 +97,11 @@ class Run:
         """How many threads everybody could use."""
         return self.settings.get("threads", 1)
 
+    @property
+    def complete(self) -> bool:
+        """Whether no rows and no peers were left out of those that there were."""
+        return self.settings.get("complete", True)
+
     def memory(self, row: str, peer: str) -> int | None:
         """Return the bytes that building and calling took at most, None if not known."""
         one = self.find(row, peer)
@@ -162,6 +167,18 @@ def stored(folder: Path = FOLDER) -> list[Run]:
         except (ValueError, OSError):
             continue
     return sorted(runs, key=lambda run: run.created)
+
+
+def newest(folder: Path = FOLDER, size: str = "full", threads: int = 1, keep_heap: bool = False) -> Run | None:
+    """Return the newest complete run of its kind with gradloom in it, None if there is none."""
+    fitting = [
+        run
+        for run in stored(folder)
+        if run.complete
+        and (run.size, run.threads, bool(run.settings.get("keep_heap"))) == (size, threads, keep_heap)
+        and any(peer["kind"] == "gradloom" for peer in run.peers.values())
+    ]
+    return fitting[-1] if fitting else None
 
 
 def previous(run: Run, folder: Path = FOLDER) -> dict[tuple[str, str], Measurement]:

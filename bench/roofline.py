@@ -95,17 +95,6 @@ def text(lines: list[list[str]]) -> str:
     return "\n".join(line_of(words) for words in lines)
 
 
-def newest_run(quick: bool) -> Run | None:
-    """Return the newest stored run of one thread with gradloom in it; a full one unless `quick`."""
-    size = "quick" if quick else "full"
-    fitting = [
-        run
-        for run in results.stored()
-        if run.size == size and run.threads == 1 and analysis.SUBJECT in run.peers and not run.settings.get("keep_heap")
-    ]
-    return fitting[-1] if fitting else None
-
-
 def main(arguments: list[str]) -> int:
     """Return the exit status: 2 without a stored run."""
     parser = argparse.ArgumentParser(prog="python -m bench.roofline", description=__doc__)
@@ -114,7 +103,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--processor", type=int, default=harness.last_processor(), help="where to pin")
     parser.add_argument("--no-store", action="store_true", help="write nothing")
     options = parser.parse_args(arguments)
-    run = results.from_json(json.loads(options.run.read_text())) if options.run else newest_run(options.quick)
+    if options.run:
+        run = results.from_json(json.loads(options.run.read_text()))
+    else:
+        run = results.newest(size="quick" if options.quick else "full")
     if run is None:
         print("there is no stored run; start with `python -m bench`", file=sys.stderr)
         return 2

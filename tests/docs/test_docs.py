@@ -5,7 +5,6 @@ gradloomc.tools.opdoc`. Knows the form of the pages, nothing of what they explai
 """
 
 import io
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,8 @@ import numpy as np
 import pytest
 
 import gradloom
-from bench.report import seconds
+from bench.document import times_table
+from bench.results import newest
 from gradloomc import pipelines
 from gradloomc.ad.transform import vjp_of
 from gradloomc.codegen.program import write_program
@@ -130,25 +130,13 @@ def test_what_is_said_to_be_missing_is_missing(function: Callable[..., Any], nam
 
 
 def bench_table() -> str:
-    """Return the times of the newest stored full run with gradloom in it as a Markdown table; '' if there is none."""
-    runs = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "bench" / "results").glob("*.json")]
-    runs = [
-        run
-        for run in runs
-        if run["size"] == "full"
-        and run["settings"].get("threads", 1) == 1
-        and not run["settings"].get("keep_heap")
-        and any(peer["kind"] == "gradloom" for peer in run["peers"].values())
-    ]
-    if not runs:
+    """Return the times of the newest complete stored run as a Markdown table; '' if there is none."""
+    run = newest()
+    if run is None:
         return ""
-    run = max(runs, key=lambda run: run["created"])
-    times = {(m["row"], m["peer"]): m["median"] for m in run["measurements"] if m["status"] == "ok"}
-    labels = [peer["label"].replace("\n", " ") for peer in run["peers"].values()]
-    rows = [[row["title"], *[seconds(times.get((row["name"], peer))) for peer in run["peers"]]] for row in run["rows"]]
-    machine = run["machine"]
-    note = f"{machine['processor']}, {run['created'][:10]}, median time per call; `-`: absent, failed or wrong."
-    return f"\n{opdoc.table(['', *labels], rows)}\n{note}\n\n"
+    where = f"{run.machine['processor']}, {run.created[:10]}"
+    note = f"{where}, median time per call; `n/a`: the library cannot express the row."
+    return f"\n{times_table(run)}\n{note}\n\n"
 
 
 def test_bench_table_is_the_newest_run(update: bool) -> None:
