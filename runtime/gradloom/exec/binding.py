@@ -12,17 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.exec.layout import (
+    ALIGNED,
+    C_CONTIGUOUS,
+    DATA,
+    DESCR,
+    DIMS,
+    FLAGS,
+    NDIM,
+    TUPLE_ITEMS,
+    TYPE,
+    array_layout_is_known,
+)
 from gradloomc.codegen.native import compile_module
 
-HEADER = object.__basicsize__
-TYPE, DATA, NDIM, DIMS, DESCR, FLAGS = HEADER - 8, HEADER, HEADER + 8, HEADER + 16, HEADER + 40, HEADER + 48
-C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
-TUPLE_ITEMS = HEADER + 8  # a tuple's items follow its length
-
 # The expectations are i64 words: for each array its dtype's address, its number of dimensions, and its extents.
-_ITEMS_TEXT = f"""
-define i64 @gl_bind_items(ptr %items, i64 %count, ptr %expected, ptr %pointers, i64 %array_type) {{
+_TEXT = f"""
+define i64 @gl_bind(ptr %arrays, i64 %count, ptr %expected, ptr %pointers, i64 %array_type) {{
 entry:
+  %items = getelementptr i8, ptr %arrays, i64 {TUPLE_ITEMS}
   %none = icmp eq i64 %count, 0
   br i1 %none, label %good, label %loop
 loop:
@@ -86,43 +94,6 @@ bad:
   ret i64 0
 }}
 """
-_TUPLE_TEXT = f"""
-define i64 @gl_bind(ptr %arrays, i64 %count, ptr %expected, ptr %pointers, i64 %array_type) {{
-  %items = getelementptr i8, ptr %arrays, i64 {TUPLE_ITEMS}
-  %bound = call i64 @gl_bind_items(ptr %items, i64 %count, ptr %expected, ptr %pointers, i64 %array_type)
-  ret i64 %bound
-}}
-"""
-
-
-def bind_text() -> str:
-    """Return the IR of `gl_bind_items(items, count, expected, pointers, type)`; `items` points to the arrays."""
-    return _ITEMS_TEXT
-
-
-def layout_is_known() -> bool:
-    """Tell whether this NumPy keeps an array's header where the compiled path reads it."""
-
-    def word(place: int, kind: Any = ctypes.c_void_p) -> Any:
-        return kind.from_address(place).value
-
-    array = np.arange(6.0).reshape(2, 3)
-    items = (array, array)
-    at = id(array)
-    try:
-        dims = word(at + DIMS)
-        return (
-            word(at + TYPE) == id(np.ndarray)
-            and word(at + DATA) == array.ctypes.data
-            and word(at + NDIM, ctypes.c_int) == 2
-            and word(at + DESCR) == id(array.dtype)
-            and [word(dims, ctypes.c_ssize_t), word(dims + 8, ctypes.c_ssize_t)] == [2, 3]
-            and word(at + FLAGS, ctypes.c_int) & (C_CONTIGUOUS | ALIGNED | WRITEABLE) == 0x501
-            and word(id(items) + TUPLE_ITEMS) == at
-        )
-    except (ValueError, TypeError):
-        return False
-
 
 _binder: Any = None
 
@@ -131,10 +102,10 @@ def binder() -> Any:
     """Return the compiled `bind(arrays, count, expected, pointers, type) -> 1 or 0`; None where it cannot be used."""
     global _binder
     if _binder is None:
-        if not layout_is_known():
+        if not array_layout_is_known():
             _binder = False
         else:
-            address = compile_module(_ITEMS_TEXT + _TUPLE_TEXT, ["gl_bind"]).addresses["gl_bind"]
+            address = compile_module(_TEXT, ["gl_bind"]).addresses["gl_bind"]
             signature = ctypes.PYFUNCTYPE(
                 ctypes.c_int64, ctypes.py_object, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
             )

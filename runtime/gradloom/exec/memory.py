@@ -16,6 +16,8 @@ Array = np.ndarray[Any, Any]
 # Below this the allocator's own reuse is as good and cheaper.
 POOL_FROM_BYTES = 1 << 16
 ALIGNMENT = 64
+# Who holds more arrays of a size than this gets ordinary ones: looking through all buffers would take too long.
+MOST_OF_A_CAPACITY = 64
 
 
 class BufferPool:
@@ -45,20 +47,33 @@ class BufferPool:
             return np.empty(shape, dtype)
         capacity = _round_up(size)
         with self.lock:
-            buffers = self.buffers.setdefault(capacity, [])
+            buffers = self._buffers_of(capacity)
             for buffer in buffers:
                 if sys.getrefcount(buffer) == self._unshared:
                     return np.ndarray(shape, dtype, buffer, _alignment_offset(buffer))
             buffer = np.empty(capacity + ALIGNMENT, np.uint8)
-            if self.total_bytes + capacity <= self.capacity_bytes:
+            if self.total_bytes + capacity <= self.capacity_bytes and len(buffers) < MOST_OF_A_CAPACITY:
                 buffers.append(buffer)
                 self.total_bytes += capacity
             return np.ndarray(shape, dtype, buffer, _alignment_offset(buffer))
 
+    def buffers_for(self, size: int) -> list[Array]:
+        """Return the list of the buffers that arrays of `size` bytes live in, for native code to look for a free one.
+
+        It is the same list for the life of the pool. Who uses a buffer of it makes an array of it before anything else
+        can run (native code under the interpreter's lock), or holds a reference while it looks, as `empty` does.
+        """
+        with self.lock:
+            return self._buffers_of(_round_up(size))
+
+    def _buffers_of(self, capacity: int) -> list[Array]:
+        return self.buffers.setdefault(capacity, [])
+
     def clear(self) -> None:
         """Forget every buffer (those in use live on with their arrays)."""
         with self.lock:
-            self.buffers.clear()
+            for buffers in self.buffers.values():
+                buffers.clear()
             self.total_bytes = 0
 
 

@@ -1,0 +1,132 @@
+"""Where Python and NumPy keep the parts of their objects, for native code that reads them; and whether that is so here.
+
+Everything that compiled code assumes about objects stands in this file and is compared with known objects when it is
+first asked for. Where anything differs (another interpreter, no interpreter lock, a later NumPy), or the environment
+variable `GRADLOOM_NATIVE_ENTRY` is 0, native code does not touch objects and all calls take the general path.
+Knows nothing of programs.
+"""
+
+import ctypes
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+HEADER = object.__basicsize__
+REFERENCES, TYPE = 0, HEADER - 8
+# ndarray
+DATA, NDIM, DIMS, DESCR, FLAGS = HEADER, HEADER + 8, HEADER + 16, HEADER + 40, HEADER + 48
+C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
+# NumPy's scalars and Python's float keep the number behind the header, cells their content.
+NUMBER = CELL_CONTENT = HEADER
+# Lists and tuples: the length, then the items, which a list keeps elsewhere.
+LENGTH = HEADER
+TUPLE_ITEMS = LIST_ITEMS = HEADER + 8
+# Types: flags, one of which says that instances have an entry for calls of their own.
+TYPE_FLAGS = HEADER + 8 + 18 * 8
+HAVE_VECTORCALL = 1 << 11
+
+# Positions in the table of NumPy's C interface.
+PYARRAY_TYPE, PYARRAY_SCALAR, PYARRAY_NEW_FROM_DESCR, PYARRAY_SET_BASE_OBJECT = 2, 60, 94, 282
+
+SWITCH = "GRADLOOM_NATIVE_ENTRY"
+
+
+def word(place: int, kind: Any = ctypes.c_void_p) -> Any:
+    """Return what stands at an address."""
+    return kind.from_address(place).value
+
+
+def array_layout_is_known() -> bool:
+    """Tell whether this NumPy keeps an array's header where compiled code reads it."""
+    array = np.arange(6.0).reshape(2, 3)
+    items = (array, array)
+    at = id(array)
+    try:
+        dims = word(at + DIMS)
+        return (
+            word(at + TYPE) == id(np.ndarray)
+            and word(at + DATA) == array.ctypes.data
+            and word(at + NDIM, ctypes.c_int) == 2
+            and word(at + DESCR) == id(array.dtype)
+            and [word(dims, ctypes.c_ssize_t), word(dims + 8, ctypes.c_ssize_t)] == [2, 3]
+            and word(at + FLAGS, ctypes.c_int) & (C_CONTIGUOUS | ALIGNED | WRITEABLE) == 0x501
+            and word(id(items) + TUPLE_ITEMS) == at
+        )
+    except (ValueError, TypeError):
+        return False
+
+
+def _numbers_are_known() -> bool:
+    value = 1.5
+    kinds = [(np.float64, ctypes.c_double), (np.float32, ctypes.c_float), (np.int64, ctypes.c_int64)]
+    kinds += [(np.int32, ctypes.c_int32), (np.bool_, ctypes.c_bool)]
+    scalars = [(kind(3), place) for kind, place in kinds]
+    return word(id(value) + NUMBER, ctypes.c_double) == value and all(
+        word(id(scalar) + TYPE) == id(type(scalar)) and word(id(scalar) + NUMBER, place) == scalar
+        for scalar, place in scalars
+    )
+
+
+def _containers_are_known() -> bool:
+    content = object()
+    cell = (lambda: content).__closure__[0]  # type: ignore[index]
+    items = [content, cell, content]
+    first = word(id(items) + LIST_ITEMS)
+    held = [np.empty(1)]
+    return (
+        word(id(cell) + CELL_CONTENT) == id(content)
+        and word(id(items) + LENGTH) == word(id((1, 2, 3)) + LENGTH) == 3
+        and [word(first + 8 * k) for k in range(3)] == [id(item) for item in items]
+        and word(id(held[0]) + REFERENCES, ctypes.c_uint32) == 1
+    )
+
+
+def _types_are_known() -> bool:
+    kinds: tuple[type, ...] = (object, int, dict, np.ndarray, type("Plain", (), {}))
+    return all(word(id(kind) + TYPE_FLAGS, ctypes.c_ulong) == kind.__flags__ for kind in kinds)
+
+
+def numpy_function(index: int) -> int:
+    """Return the address at a position of the table of NumPy's C interface."""
+    capsule = np._core._multiarray_umath._ARRAY_API  # type: ignore[attr-defined]
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table = get_pointer(capsule, None)
+    return word(table + 8 * index) or 0
+
+
+def python_function(name: str) -> int:
+    """Return the address of a function of Python's C interface."""
+    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
+
+
+def _examine() -> bool:
+    if os.environ.get(SWITCH, "1") in ("0", "false", "off", "no"):
+        return False
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
+    machine = sys.maxsize == (1 << 63) - 1 and sys.byteorder == "little"
+    if not (locked and machine and sys.implementation.name == "cpython"):
+        return False
+    try:
+        return (
+            array_layout_is_known()
+            and _types_are_known()
+            and _containers_are_known()
+            and _numbers_are_known()
+            and numpy_function(PYARRAY_TYPE) == id(np.ndarray)
+        )
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+_known: bool | None = None
+
+
+def objects_are_known() -> bool:
+    """Tell whether native code may read and make objects in this process."""
+    global _known
+    if _known is None:
+        _known = _examine()
+    return _known
