@@ -10,11 +10,14 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradloom.exec.callable import NativeCallable
+from gradloom.exec.programs import Plans
+from gradloom.exec.tables import State
 from gradloom.guards import Guards
 from gradloom.signature import Call, Parameters, Static, caller_location
 from gradloom.tree_code import picker_of
@@ -51,21 +54,40 @@ class UserFunction:
         self.parameters = Parameters(fun)
         self.lock = threading.RLock()
         self.derived: dict[Any, Any] = {}  # callables made by transforms, by their options
-        self.last: Program | None = None  # the program that ran last
+        self.state = State()  # what native code compares and counts
+        self._last: Program | None = None
+        self._entered: dict[int, Program] = {}  # the programs that have plans, by the number that plans note
         self.rebound = 0  # how often something that it reads had changed
         self.clear()
 
     def clear(self) -> None:
         """Forget all programs."""
         with self.lock:
-            self.generation = object()  # a Derived compares it before it trusts its own short cuts
+            self._last = self.last
+            self._entered: dict[int, Program] = {}
+            self.state.forget()  # a Derived compares its generation before it trusts its own short cuts
             self.primals: dict[Any, Primal] = {}
             self.programs: dict[Any, Program] = {}
-            self.hits = self.misses = 0
+            self.misses = 0
             self.seconds = 0.0
             self._families: dict[Any, int] = {}
             self.families: dict[Any, Family] = {}  # by kinds of arguments: programs for any length
             self._guards: Guards | None = None
+
+    @property
+    def last(self) -> "Program | None":
+        """The program that ran last, natively or not."""
+        return self._entered.get(self.state.last, self._last)
+
+    @last.setter
+    def last(self, program: "Program") -> None:
+        self._last, self.state.last = program, 0
+
+    def enter(self, program: "Program") -> None:
+        """Let plans of a program be followed: native code checks the guards itself from now on."""
+        self._entered[id(program)] = program
+        if not self.state.is_watched and self._guards is not None:
+            self.state.watch(self._guards.table())
 
     def current(self) -> bool:
         """Tell whether the programs still say what the function says; if not, forget them.
@@ -87,7 +109,7 @@ class UserFunction:
 
     def info(self) -> CacheInfo:
         """Return the counts so far."""
-        return CacheInfo(self.hits, self.misses, len(self.programs), self.seconds)
+        return CacheInfo(self.state.hits, self.misses, len(self.programs), self.seconds)
 
     def primal(self, call: Call, has_aux: bool) -> "Primal":
         """Return the function traced for the signature of `call`.
@@ -109,6 +131,7 @@ class UserFunction:
                     self.primals[key] = found
                     # Anew each time: tracing may have changed what the function reads.
                     self._guards = Guards(self.fun, found.captured)
+                    self.state.watch(None)
         return found
 
     def program(
@@ -128,7 +151,7 @@ class UserFunction:
         full = (key, has_aux, call.key)
         found = self.programs.get(full) if self.current() else None
         if found is not None and not found.stale:
-            self.hits += 1
+            self.state.hits += 1
         else:
             with self.lock:
                 found = self.programs.get(full)
@@ -258,7 +281,7 @@ _KEY_TEXT: dict[Any, str] = {
 }
 
 
-class Derived:
+class Derived(NativeCallable, native=True):
     """A callable made from a user's function by one transform.
 
     Subclasses say which program they need (`make`) and how they behave inside a trace (`inline`).
@@ -290,8 +313,8 @@ class Derived:
         self.key = (name, *options, self.selected, self.single)
         self._short_cuts: dict[Any, _ShortCut | None] = {}
         self._short_cut: _ShortCut | None = None  # the one used last
-        self._latest: Program | None = None  # the program used last, if it takes the positional arguments as they are
-        self._generation = self.user.generation
+        self._plans = Plans()  # for native code
+        self._generation = self.user.state.generation
 
     @property
     def unbound(self) -> "Derived":
@@ -311,17 +334,7 @@ class Derived:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the transformed function; positional plain arrays take the shortest way."""
-        program = self._latest
-        if program is not None and not kwargs and insertion.block is None:
-            # A native entry checks the arrays itself, so no key is needed to find out whether the program fits.
-            entry, user = program.executable.entry, self.user
-            if entry is not None and user.current() and self._generation is user.generation:
-                results = entry(*args)
-                if results is not None:
-                    user.last = program
-                    user.hits += 1
-                    return program.finish(results)
+        """Run the transformed function; calls that a plan describes do not come here but go into native code."""
         if self._short_cut is not None and insertion.block is None:
             pick, programs = self._short_cut
             try:
@@ -330,11 +343,12 @@ class Derived:
             except (KeyError, AttributeError, TypeError, ValueError):
                 return self._call(args, kwargs)
             user = self.user
-            if user.current() and self._generation is user.generation and not program.stale:
+            if user.current() and self._generation == user.state.generation and not program.stale:
                 user.last = program
-                user.hits += 1
-                self._note_latest(program)
-                return program(leaves)
+                user.state.hits += 1
+                answer = program(leaves)
+                self._enter(program, leaves, len(args), kwargs)
+                return answer
         return self._call(args, kwargs)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -351,16 +365,18 @@ class Derived:
             return self.inline(call)
         program = self.user.program(self.key, call, self.has_aux, self.make, self.check)
         self._remember(args, kwargs, call, program)
-        return program(call.leaves)
+        answer = program(call.leaves)
+        self._enter(program, call.leaves, len(args), kwargs)
+        return answer
 
     def _remember(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call, program: "Program"
     ) -> None:
         """Note the program for the next call with arguments of the same structure and types."""
-        if self.bound_kwargs or self._generation is not self.user.generation:
-            self._generation = self.user.generation
+        if self.bound_kwargs or self._generation != self.user.state.generation:
+            self._generation = self.user.state.generation
             self._short_cuts, self._short_cut = {}, None
-        self._latest = None
+            self._plans.clear(self)
         if self.bound_kwargs:
             return
         kinds = tuple([_KEY_TEXT.get(type(leaf), "") for leaf in call.leaves])
@@ -376,11 +392,26 @@ class Derived:
             except (KeyError, AttributeError, TypeError, ValueError):
                 return  # keyword arguments that took positions: the order of the leaves differs
             found[1][key] = program
-            self._note_latest(program)
 
-    def _note_latest(self, program: "Program") -> None:
-        plain = program.takes_leaves_as_they_are and not self.bound_args
-        self._latest = program if plain and program.positional else None
+    def _enter(self, program: "Program", leaves: Sequence[Any], count: int, kwargs: dict[str, Any]) -> None:
+        """Let native code answer calls like the one that the program answered just now, if it can.
+
+        Args:
+            leaves: the leaves of the arguments, as `bind` orders them.
+            count, kwargs: how many arguments came by position, and the others.
+        """
+        if program.executable.native is None or self.bound_args or self.bound_kwargs:
+            return
+        keywords = tuple(kwargs)
+
+        def make() -> Any:
+            from gradloom.plans import make_plan
+
+            order = self.user.parameters.order(count, keywords)
+            return make_plan(program, leaves, order, keywords, self.user.state)
+
+        self._plans.use(self, (program, count, keywords), make)
+        self.user.enter(program)
 
     def check(self, call: Call) -> None:
         """Raise if the arguments of `call` cannot be differentiated as asked for."""

@@ -11,10 +11,12 @@ name anew is).
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gradloom.exec.tables import Table, Watched
 from gradloom.trace.context import LARGEST_CONSTANT
 from gradloom.tree import container_of
 
@@ -33,13 +35,14 @@ class Guards:
         passed: arrays that the program takes anew with every call.
     """
 
-    __slots__ = ("_cells", "_contents", "_names", "_passed")
+    __slots__ = ("_cells", "_contents", "_names", "_passed", "_table")
 
     def __init__(self, fun: Any, passed: Sequence[Any] = ()):
         self._passed = {id(array) for array in passed}
         self._cells: list[tuple[Any, str, Any]] = []
-        self._names: list[tuple[dict[str, Any], str, Any]] = []
-        self._contents: list[tuple[Callable[[Any], Any], str, Any, Any]] = []
+        self._names: list[_Name] = []
+        self._contents: list[_Content] = []
+        self._table: Table | None = None
         seen: set[int] = set()
         pending = [fun]
         while pending:
@@ -53,13 +56,27 @@ class Guards:
         for cell, _, value in self._cells:
             if _content(cell) is not value:
                 return False
-        for space, name, value in self._names:
-            if space.get(name, _MISSING) is not value:
-                return False
-        for read, _, value, state in self._contents:
-            if not _same(read(value), state):
-                return False
-        return True
+        return _hold(self._names, self._contents)
+
+    def table(self) -> Table | None:
+        """Return the same as records for native code; None if something has changed already.
+
+        Native code compares identities in dicts and lists. Where it finds a difference that is none (an equal key that
+        is another object), the call takes the general path, which asks `hold`.
+        """
+        if self._table is None:
+            watched = Watched()
+            for cell, _, value in self._cells:
+                watched.cell(cell, value, empty=value is _MISSING)
+            for space, name, value in self._names:
+                if type(space) is dict:
+                    watched.name(space, name, value)
+            names = [each for each in self._names if type(each[0]) is not dict]
+            contents = [each for each in self._contents if not _watch_content(watched, each)]
+            if names or contents:
+                watched.ask(partial(_hold, names, contents))
+            self._table = watched.finish()
+        return self._table if self.hold() else None
 
     def changed(self) -> list[str]:
         """Return the names of the variables that have changed."""
@@ -123,6 +140,52 @@ class Guards:
         if state is not None:
             self._contents.append((_container_state, name, value, state))
         return [leaf for leaf in state[0] if callable(leaf)] if state is not None else []
+
+
+# How the content of a value is read, the name of the variable, the value, and its state when the trace read it.
+_Content = tuple[Callable[[Any], Any], str, Any, Any]
+
+
+_Name = tuple[dict[str, Any], str, Any]
+
+
+def _hold(names: Sequence[_Name], contents: Sequence[_Content]) -> bool:
+    for space, name, value in names:
+        if space.get(name, _MISSING) is not value:
+            return False
+    for read, _, value, state in contents:
+        if not _same(read(value), state):
+            return False
+    return True
+
+
+def _watch_content(watched: Watched, content: _Content) -> bool:
+    """Add records of an array or of lists and dicts; return whether they say all."""
+    read, _, value, state = content
+    if read is _array_state:
+        shape, dtype, data = state
+        whole = type(value) is np.ndarray and value.flags.c_contiguous and value.flags.aligned and value.dtype is dtype
+        if whole:
+            watched.content(value, shape, dtype, data)
+        return whole
+    found: list[Any] = []
+    if not _plain_containers(value, found):
+        return False
+    for each in found:
+        watched.items(each)
+    return True
+
+
+def _plain_containers(value: Any, found: list[Any]) -> bool:
+    """Collect the lists and dicts in a container; return whether there are no others but tuples."""
+    if value is None or not _is_bundle(value):
+        return True
+    if type(value) not in (list, dict, tuple):
+        return False
+    if type(value) is not tuple:
+        found.append(value)
+    parts = value.values() if type(value) is dict else value
+    return all(_plain_containers(part, found) for part in parts)
 
 
 def _content(cell: Any) -> Any:

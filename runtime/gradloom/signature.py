@@ -349,6 +349,22 @@ class Parameters:
             raise self._name_the_leaf(leaves, structure, leaf_key, error) from None
         return Call(leaves, structure, keys)
 
+    def order(self, positional: int, keywords: Sequence[str]) -> list[int | str] | None:
+        """Return where `bind` puts the arguments of a call: for each its position or its name.
+
+        None if that cannot be told.
+        """
+        if not keywords:
+            return list(range(positional))
+        if self.signature is None:
+            return None
+        places = list(range(positional + len(keywords)))
+        named = dict(zip(keywords, places[positional:], strict=True))
+        bound = self.signature.bind(*places[:positional], **named)
+        found: dict[int, int | str] = {place: position for position, place in enumerate(bound.args)}
+        found.update({place: name for name, place in bound.kwargs.items()})
+        return [found[place] for place in places]
+
     def read(self, call: Call) -> list[Leaf]:
         """Return what is known of each leaf of the call.
 

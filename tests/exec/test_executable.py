@@ -58,14 +58,16 @@ def _unaligned(array: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("warm", [False, True])
-def test_layouts(layout: str, warm: bool, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("path", ["cold", "native", "binder"])
+def test_layouts(layout: str, path: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = path != "cold"
+    monkeypatch.setattr(Executable, "has_place", path == "native")
     compiled = product_and_sum((6, 7))
     x, y = rng.standard_normal((2, 6, 7))
     if warm:
         for _ in range(BINDER_FROM_CALL + 1):
             compiled.run([x, y])
-        assert compiled.bind is not None
+        assert (compiled.native is not None, compiled.bind is not None) == (path == "native", path == "binder")
     given = LAYOUTS[layout](x)
     expected = np.asarray(given, np.float64) * y
     for _ in range(2):
@@ -82,7 +84,8 @@ def rng() -> np.random.Generator:
 def test_the_general_path_serves_an_unknown_layout(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Where NumPy's headers are not as expected, calls go without the compiled binder."""
     monkeypatch.setattr(binding, "_binder", None)
-    monkeypatch.setattr(binding, "layout_is_known", lambda: False)
+    monkeypatch.setattr(binding, "array_layout_is_known", lambda: False)
+    monkeypatch.setattr(Executable, "has_place", False)
     compiled = product_and_sum((3, 4))
     x, y = rng.standard_normal((2, 3, 4))
     for _ in range(BINDER_FROM_CALL + 2):
@@ -228,7 +231,7 @@ def test_temporaries_are_allocated_once(monkeypatch: pytest.MonkeyPatch) -> None
     compiled = Executable(build([kind], two_passes))
     x = np.random.default_rng(0).standard_normal((40, 30))
     expected = np.exp(x - x.max(1, keepdims=True)).sum(1)
-    monkeypatch.setattr(executable, "make_entry", lambda *arguments: None)  # makes its results natively
+    monkeypatch.setattr(Executable, "has_place", False)  # the native entry makes its results itself
     kept = compiled.run([x])[0]
     for _ in range(executable.BINDER_FROM_CALL):
         compiled.run([x])

@@ -71,7 +71,7 @@ def test_what_is_kept_without_being_used_is_bounded() -> None:
     assert pool.total_bytes <= 3 * POOL_FROM_BYTES
     assert sum(len(buffers) for buffers in pool.buffers.values()) <= 3
     pool.clear()
-    assert pool.total_bytes == 0 and not pool.buffers
+    assert pool.total_bytes == 0 and not any(pool.buffers.values())
 
 
 def test_threads_never_get_the_same_buffer() -> None:

@@ -96,6 +96,14 @@ class NativeCallable(_Base):
     def _enter_natively(self, entry: int, plan: int, interface: int) -> None:
         """Let calls go to the function at `entry`, which finds the address of its tables in the object.
 
-        The caller keeps the tables alive as long as the object; 0 for all takes the entry away.
+        The caller keeps the tables alive as long as the object follows them. Other threads may call it all the time, so
+        what the entry reads is there before it.
         """
-        self._interface, self._plan, self._entry = interface, plan, entry
+        self._interface = interface
+        self._plan = plan
+        self._entry = entry
+
+    def _follow_no_plan(self) -> None:
+        """Let all calls go the general way."""
+        if self.has_place:
+            self._plan = 0

@@ -1,10 +1,13 @@
 """A compiled function that runs on NumPy arrays: binds memory slots, runs native segments and library calls in order.
 
+Programs of native steps alone have a native entry after some calls (entry.py); this file owns the general path, which
+serves everything: the first calls, arrays that have to be copied, library calls in between, other interpreters.
 Compiled text is shared: two programs with the same text (the same function on another length) use the same native code.
 """
 
 import ctypes
 import math
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,9 +16,11 @@ import numpy as np
 
 from gradloom.exec import blas, threads
 from gradloom.exec.binding import binder, expectations
-from gradloom.exec.entry import make_entry
+from gradloom.exec.callable import NativeCallable
 from gradloom.exec.externs import prepare_extern
-from gradloom.exec.memory import POOL_FROM_BYTES, pool
+from gradloom.exec.memory import pool
+from gradloom.exec.programs import NativeProgram, Plans
+from gradloom.exec.tables import Arguments, Building, State, Watched
 from gradloomc.codegen.native import compile_module, host
 from gradloomc.codegen.program import ExternStep, NativeStep
 from gradloomc.codegen.program import Program as LoweredProgram
@@ -28,10 +33,10 @@ Array = np.ndarray[Any, Any]
 _ARRAY_TYPE = id(np.ndarray)
 # Temporaries of up to this size stay allocated between calls; larger ones come from the pool each time.
 KEPT_BYTES = 1 << 24
-# A program that moves less than this runs in some microseconds, too few to let other threads go on meanwhile.
-LARGEST_ENTRY_BYTES = 1 << 17
-# The first call should not wait for the compiled binder, which pays off by the tenth.
+# The first calls should not wait for the native entry, or for the compiled binder, which pay off by the tenth.
 BINDER_FROM_CALL = 3
+# Programs that took longer than this let other threads go on while they run natively.
+RELEASE_FROM_SECONDS = 10e-6
 empty = pool.empty
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -94,12 +99,18 @@ class Frame:
             program.frames.append(self)
 
 
-class Executable:
+class Executable(NativeCallable, native=True):
     """A function of the `nd` level, compiled for the host.
+
+    Call it with one array for each argument, of exactly its shape and dtype, with any strides, alignment and byte
+    order. It returns a sequence of new arrays that share memory with nothing.
 
     Args:
         function: a func.func on the nd level; it is cleaned in place and must not be changed afterwards.
         program: what it was lowered to, if it was already.
+
+    Attributes:
+        native: what the native entry runs; None as long as there is none.
     """
 
     def __init__(self, function: Op | None = None, program: LoweredProgram | None = None):
@@ -131,8 +142,11 @@ class Executable:
         self.temporary_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in temporaries)
         self.frames: list[Frame] = []
         self.bind: Any = None  # compiled once the function turns out to be called again
-        self.entry: Any = None  # likewise, for small programs
+        self.native: NativeProgram | None = None  # likewise
+        self.lock = threading.Lock()
+        self._plans = Plans()
         self.calls = 0
+        self.seconds = math.inf  # that the steps took, at best
         self.expected = expectations(self.types)
         self.results_expected = expectations(self.result_types)
         self.stats = Stats(
@@ -146,51 +160,61 @@ class Executable:
             reused,
         )
 
-    def _make_entry(self) -> Any:
-        """Return a native entry, if the program is small enough to hold the interpreter's lock while it runs."""
-        small = self.stats.bytes_moved <= LARGEST_ENTRY_BYTES and all(
-            math.prod(shape) * dtype.itemsize < POOL_FROM_BYTES for shape, dtype in self.result_types
-        )
-        returned = [slot - self.first_result for slot, _, same in self.returned if same]
-        plain = len(returned) == len(self.returned) and all(0 <= k < len(self.result_types) for k in returned)
-        if not (small and plain and all(native for native, _ in self.steps)):
-            return None
-        if self.program.products and blas.library().origin == "matmul":
-            return None  # Python runs in the middle of it, and other threads with it
-        frame = self._entry_frame = Frame(self)
-        return make_entry(
-            self.expected,
-            len(self.types),
-            self.result_types,
-            self.first_result,
-            returned,
-            [step for _, step in self.steps],
-            frame.pointers,
+    def _enter(self) -> None:
+        """Take the native entry if objects are laid out as it expects and all steps are native."""
+        slots = [slot for slot, _, _ in self.returned]
+        first, count = self.first_result, len(self.result_types)
+        fresh = sorted(slots) == list(range(first, first + count))  # each result once, and nothing else
+        if not (self.has_place and fresh and all(native for native, _ in self.steps)):
+            return
+        native = NativeProgram(
+            self.types,
+            len(self.slot_types),
+            list(enumerate(self.constants, len(self.types))),
+            [(slot, (shape, self.slot_types[slot][1])) for slot, shape, _ in self.returned],
+            dict(enumerate(self.slot_types[first + count :], first + count)),
+            [ctypes.cast(step, ctypes.c_void_p).value or 0 for _, step in self.steps],
             self.sizes,
+            self.program.pool is not None or self.seconds >= RELEASE_FROM_SECONDS,
+            self.steps,
         )
+        arguments, building = Arguments(self.types), Building(native.results, scalars=False)
+        for slot in range(len(self.types)):
+            arguments.array(slot)
+        for position in range(count):
+            building.result(position)
+        building.sequence(tuple, count)
+        state = State()
+        state.watch(Watched().finish())
+        plan = native.plan(arguments, len(self.types), building, state, kept=state)
+        with self.lock:
+            if self.native is None:
+                self._plans.use(self, None, lambda: plan)
+                self.native = native
+                self.frames.clear()
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Array]:
-        """Call the function; return new arrays that share memory with nothing.
+        """Call it with a sequence of arrays."""
+        return self(*arrays)
 
-        Args:
-            arrays: one array for each argument, of exactly its shape and dtype; any strides, alignment and byte order.
+    def __call__(self, *arrays: Any) -> Sequence[Array]:
+        """Run by the general path; calls that the native entry takes do not come here.
 
         Raises:
             ExecutionError: the number, a shape or a dtype does not fit.
         """
-        if self.entry is not None:
-            results = self.entry(*arrays)
-            if results is not None:
-                return results
+        if self.native is not None:
+            return self(*self.prepare(arrays))  # in their copies they are what the entry expects
         count = len(self.types)
-        arrays = tuple(arrays)
         if self.bind is None and self.calls < BINDER_FROM_CALL:
             self.calls += 1
             if self.calls == BINDER_FROM_CALL:
                 if self.program.pool is not None:
                     threads.pool.start()
+                self._enter()
+                if self.native is not None:
+                    return self(*arrays)
                 self.bind = binder()
-                self.entry = self._make_entry()
         try:
             frame = self.frames.pop()
         except IndexError:
@@ -206,17 +230,22 @@ class Executable:
                 pointers[slot] = array.ctypes.data
         memory[:count] = arrays
         memory[self.first_result : self.first_result + len(made)] = made
+        start = time.perf_counter()
         for native, step in self.steps:
             if native:
                 step(pointers, self.sizes)
             else:
                 step(memory)
+        self.seconds = min(self.seconds, time.perf_counter() - start)
         results = [memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.returned]
         frame.release(self)
         return results
 
     def prepare(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
-        """Return arrays that native code can read, copying those with other strides, alignment or byte order."""
+        """Return arrays that native code can read, copying those with other strides, alignment or byte order.
+
+        The dtype of each is the very object that the program was compiled for.
+        """
         if len(arrays) != len(self.types):
             raise ExecutionError(f"expected {len(self.types)} arrays, got {len(arrays)}")
         prepared = []
@@ -229,5 +258,7 @@ class Executable:
                 )
             if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
                 array = np.array(array, dtype=dtype, order="C", copy=True).reshape(shape)
+            elif array.dtype is not dtype:
+                array = array.view(dtype)  # an equal one, with metadata
             prepared.append(array)
         return tuple(prepared)

@@ -44,12 +44,13 @@ def array_layout_is_known() -> bool:
     items = (array, array)
     at = id(array)
     try:
-        dims = word(at + DIMS)
+        dims = word(at + DIMS) or 0
         return (
             word(at + TYPE) == id(np.ndarray)
             and word(at + DATA) == array.ctypes.data
             and word(at + NDIM, ctypes.c_int) == 2
             and word(at + DESCR) == id(array.dtype)
+            and word(at + DIMS + 8) == dims + 16  # the strides follow; so this is an address that may be read
             and [word(dims, ctypes.c_ssize_t), word(dims + 8, ctypes.c_ssize_t)] == [2, 3]
             and word(at + FLAGS, ctypes.c_int) & (C_CONTIGUOUS | ALIGNED | WRITEABLE) == 0x501
             and word(id(items) + TUPLE_ITEMS) == at
@@ -73,8 +74,10 @@ def _containers_are_known() -> bool:
     content = object()
     cell = (lambda: content).__closure__[0]  # type: ignore[index]
     items = [content, cell, content]
-    first = word(id(items) + LIST_ITEMS)
+    first = word(id(items) + LIST_ITEMS) or 1
     held = [np.empty(1)]
+    if list.__basicsize__ != HEADER + 24 or first % 8:
+        return False  # then this may be no address
     return (
         word(id(cell) + CELL_CONTENT) == id(content)
         and word(id(items) + LENGTH) == word(id((1, 2, 3)) + LENGTH) == 3

@@ -1,47 +1,40 @@
-"""Tables of words that tell the native entry what a program takes, does and gives; see entry.py for their fields.
+"""Tables of words that tell the native entry what a call takes and gives; words.py has the names of their fields.
 
-A `Table` is an array of words that also keeps alive what its words point to. A `NativeProgram` is shared by all that
-call one compiled program: the program itself, which returns its arrays as a tuple, and callables of the user's functions,
-which take containers and numbers and return what the function returns (`plan`). Knows nothing of tracing.
+A `Table` is an array of words that also keeps alive what its words point to. Here are those that describe arguments,
+results and what a function reads; programs.py puts them together. Knows nothing of tracing.
 """
 
-import ctypes
-import math
-import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradloom.exec import layout
-from gradloom.exec.callable import NativeCallable
-from gradloom.exec.entry import (
+from gradloom.exec.words import (
     ARGUMENT,
     ARRAY,
+    ASK,
     BUILD_DICT,
     BUILD_LIST,
     BUILD_TUPLE,
+    CELL,
+    CONTENT,
     DICT,
+    DICT_CONTENT,
+    END,
     FIXED,
-    FRAME_WORDS,
-    IN_FRAME,
     INTERFACES,
     LIST,
+    LIST_CONTENT,
+    NAME,
     NUMBER_OBJECT,
-    OWN,
-    PLAN_WORDS,
-    POOLED,
-    PROGRAM_WORDS,
     PUSH_ARRAY,
     PUSH_OBJECT,
     PUSH_SCALAR,
-    RESULT,
     STATE_WORDS,
     TUPLE,
-    entry_address,
+    WATCHED,
 )
-from gradloom.exec.memory import POOL_FROM_BYTES, pool
 
 Type = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype
 
@@ -112,6 +105,58 @@ def interfaces() -> Table:
     return _interfaces
 
 
+class Watched:
+    """Records of what a function reads besides its arguments, for native code to compare before each call."""
+
+    def __init__(self) -> None:
+        self.words: list[int] = []
+        self.kept: list[Any] = []
+
+    def cell(self, cell: Any, value: Any, empty: bool = False) -> None:
+        """A closure's variable is bound to the same object (or to none)."""
+        self._record(CELL, cell, None, 0 if empty else id(value), (), value)
+
+    def name(self, space: dict[str, Any], name: str, value: Any) -> None:
+        """A global is bound to the same object."""
+        self._record(NAME, space, name, id(value), (), value)
+
+    def content(self, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], data: bytes) -> None:
+        """An array has this shape and dtype and holds these bytes."""
+        copy = np.frombuffer(data, np.uint8)
+        self._record(CONTENT, array, dtype, copy.ctypes.data if data else 0, (len(data), *shape), copy)
+
+    def items(self, container: Any) -> None:
+        """A list or a dict holds the same objects."""
+        if type(container) is list:
+            items = list(container)
+            self._record(LIST_CONTENT, container, None, 0, [id(item) for item in items], items)
+        else:
+            items = [part for pair in container.items() for part in pair]
+            self._record(DICT_CONTENT, container, None, 0, [id(item) for item in items], items)
+
+    def ask(self, hold: Callable[[], bool]) -> None:
+        """A Python function returns True; this comes last, because it may run anything."""
+        self._record(ASK, hold, None, 0)
+
+    def _record(
+        self, kind: int, place: Any, object: Any, expected: int, payload: Sequence[int] = (), held: Any = None
+    ) -> None:
+        self.kept += [place, object, held]
+        words = WATCHED.pack(
+            kind=kind,
+            place=id(place),
+            object=0 if object is None else id(object),
+            expected=expected,
+            extra=len(payload),
+            payload=0,
+        )
+        self.words += [*words[:-1], *payload]
+
+    def finish(self) -> Table:
+        end = WATCHED.pack(kind=END, place=0, object=0, expected=0, extra=0, payload=0)
+        return own_table([*self.words, *end[:-1]], *self.kept)
+
+
 class State:
     """What native code reads and counts of one user's function.
 
@@ -136,9 +181,28 @@ class State:
     def generation(self) -> int:
         return int(self.words[STATE_WORDS.generation])
 
+    @property
+    def hits(self) -> int:
+        """How often a program was found."""
+        return int(self.words[STATE_WORDS.hits])
+
+    @hits.setter
+    def hits(self, count: int) -> None:
+        self.words[STATE_WORDS.hits] = count
+
+    @property
+    def last(self) -> int:
+        """The serial of the plan that was followed last; 0 if another way was taken since."""
+        return int(self.words[STATE_WORDS.last])
+
+    @last.setter
+    def last(self, serial: int) -> None:
+        self.words[STATE_WORDS.last] = serial
+
     def forget(self) -> None:
-        """Let all plans made so far be followed no more."""
+        """Let all plans made so far be followed no more; count calls anew."""
         self.words[STATE_WORDS.generation] += 1
+        self.words[STATE_WORDS.hits] = self.words[STATE_WORDS.last] = 0
         self.watch(None)
 
 
@@ -190,19 +254,23 @@ class Arguments:
 
 
 class Building:
-    """Instructions that build what a call returns, in postfix order; results are named by their position."""
+    """Instructions that build what a call returns, in postfix order.
 
-    def __init__(self, types: Sequence[Type], scalars: bool):
-        self.types, self.scalars = types, scalars
+    Args:
+        results: slot, shape and dtype of each result; they are named by their position.
+        scalars: results without dimensions become NumPy scalars.
+    """
+
+    def __init__(self, results: "Sequence[tuple[int, Type]]", scalars: bool):
+        self.results, self.scalars = results, scalars
         self.words: list[int] = []
         self.kept: list[Any] = []
         self.depth = self._top = 0
 
     def result(self, position: int) -> None:
-        """An array; where it has no dimension and `scalars` are wanted, a NumPy scalar."""
-        shape, dtype = self.types[position]
+        slot, (shape, dtype) = self.results[position]
         if self.scalars and not shape:
-            self._add(PUSH_SCALAR, position, id(dtype))
+            self._add(PUSH_SCALAR, slot, id(dtype))
         else:
             self._add(PUSH_ARRAY, position)
 
@@ -227,208 +295,3 @@ class Building:
 
     def finish(self) -> Table:
         return table(self.words, *self.kept)
-
-
-class Frames:
-    """Makes the frames of a program: a pointer table with constants and temporaries filled in.
-
-    Frames whose temporaries take up to `KEPT_BYTES` are used again, so there come to be as many as calls that were ever
-    in progress at the same time; larger ones are given up after each call, and their memory goes back to the pool.
-    """
-
-    KEPT_BYTES = 1 << 24
-
-    def __init__(self, slots: int, cells: int, constants: Sequence[tuple[int, Any]], temporaries: dict[int, Type]):
-        self.count, self.cells, self.constants, self.temporaries = slots, cells, constants, temporaries
-        self.bytes = sum(_bytes_of(*type) for type in temporaries.values())
-        self.kept = self.bytes <= self.KEPT_BYTES
-        self.frames: list[Table] = []
-
-    def __call__(self) -> Table:
-        """Return a new frame."""
-        frame = own_table([0] * (FRAME_WORDS.slots - 1 + self.count + self.cells))
-        frame[FRAME_WORDS.owner], frame[FRAME_WORDS.following] = id(frame), 0
-        held: list[Any] = []
-        for slot, constant in self.constants:
-            frame[FRAME_WORDS.slots + slot] = constant.ctypes.data
-        for slot, (shape, dtype) in self.temporaries.items():
-            array = pool.empty(shape, dtype)
-            held.append(array)
-            frame[FRAME_WORDS.slots + slot] = array.ctypes.data
-        frame.kept = tuple(held)
-        if self.kept:
-            self.frames.append(frame)
-        return frame
-
-
-def _bytes_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    return math.prod(shape) * dtype.itemsize
-
-
-class NativeProgram:
-    """A compiled program whose steps are all native functions `void (pointers, sizes)`.
-
-    Args:
-        types: shape and dtype of each argument; their slots come first.
-        slots: the number of slots.
-        constants: slot and array.
-        results: for each result its slot, shape and dtype, in the order in which they are returned.
-        temporaries: shape and dtype by slot.
-        steps: addresses.
-        sizes: what the steps get as their second argument.
-        release: whether a run takes so long that other threads should run meanwhile.
-        kept: what else has to live as long: the owner of the native code.
-    """
-
-    def __init__(
-        self,
-        types: Sequence[Type],
-        slots: int,
-        constants: Sequence[tuple[int, Any]],
-        results: Sequence[tuple[int, Type]],
-        temporaries: dict[int, Type],
-        steps: Sequence[int],
-        sizes: Any,
-        release: bool,
-        *kept: Any,
-    ):
-        self.types, self.results = types, results
-        self.frames = Frames(slots, len(results), constants, temporaries)
-        self.release = release
-        addresses = table(steps)
-        self.table = table(
-            PROGRAM_WORDS.pack(
-                idle=0,
-                new_frame=id(self.frames),
-                kept=int(self.frames.kept),
-                cells=FRAME_WORDS.slots + slots,
-                steps_count=len(steps),
-                steps=addresses.address,
-                sizes=ctypes.addressof(sizes),
-                release=int(release),
-            ),
-            self.frames,
-            addresses,
-            sizes,
-            kept,
-        )
-
-    def plan(
-        self,
-        arguments: Arguments,
-        count: int,
-        building: Building,
-        state: State,
-        captured: Sequence[Any] = (),
-        keywords: Any = None,
-        serial: int = 0,
-        tracing: Any = None,
-        finish: Callable[[Any], Any] | None = None,
-        *kept: Any,
-    ) -> Table:
-        """Return the table of one kind of call.
-
-        Args:
-            arguments: records of what is passed, `count` objects (with those passed by keyword).
-            building: what is made of the results.
-            state: of the user's function.
-            captured: arrays that the program takes after the arguments, the same ones in each call.
-            keywords: the tuple of names that the interpreter passes; None if all arguments are positional.
-            serial: noted in the state when the call was answered.
-            tracing: a ctypes counter; while it is not 0 calls take the general path.
-            finish: applied to what was built.
-        """
-        taken = Arguments(self.types)
-        first = len(self.types) - len(captured)
-        for slot in range(first, len(self.types)):
-            taken.array(slot)
-        records, captured_records, built = arguments.finish(), taken.finish(), building.finish()
-        captured_items = table([id(array) for array in captured], *captured)
-        results = self._results(building.scalars)
-        never = tracing if tracing is not None else _NEVER
-        made = table([0] * len(PLAN_WORDS.names))
-        made[:] = PLAN_WORDS.pack(
-            following=0,
-            owner=id(made),
-            count=count - (len(keywords) if keywords else 0),
-            keywords=id(keywords) if keywords else 0,
-            arguments_count=count,
-            arguments=records.address,
-            captured_count=len(captured),
-            captured=captured_items.address,
-            captured_records=captured_records.address,
-            arity=len(self.types),
-            nested=int(arguments.nested),
-            state=state.words.address,
-            generation=state.generation,
-            serial=serial,
-            tracing=ctypes.addressof(never),
-            program=self.table.address,
-            results_count=len(self.results),
-            results=results.address,
-            building_count=len(built) // 3 if building.words else 0,
-            building=built.address,
-            depth=max(1, building.depth),
-            finish=0 if finish is None else id(finish),
-        )
-        made.kept = (
-            records, captured_records, captured_items, keywords, results, built, self.table, state.words, never, finish,
-            kept,
-        )  # fmt: skip
-        return made
-
-    def _results(self, scalars: bool) -> Table:
-        """Return the records of the results."""
-        words: list[int] = []
-        kept: list[Any] = []
-        for slot, (shape, dtype) in self.results:
-            size = _bytes_of(shape, dtype)
-            kind, buffers, make = OWN, None, None
-            if scalars and not shape:
-                kind = IN_FRAME
-            elif size >= POOL_FROM_BYTES:
-                kind, buffers, make = POOLED, pool.buffers_for(size), partial(pool.empty, shape, dtype)
-            kept += [dtype, buffers, make]
-            record = RESULT.pack(
-                kind=kind,
-                slot=slot,
-                descr=id(dtype),
-                rank=len(shape),
-                buffers=0 if buffers is None else id(buffers),
-                make=0 if make is None else id(make),
-                extents=0,
-            )
-            words += [*record[:-1], *shape]
-        return table(words, *kept)
-
-
-_NEVER = ctypes.c_int64()
-
-
-class Plans:
-    """The plans of one callable object, which are tried in order."""
-
-    MOST = 4
-
-    def __init__(self) -> None:
-        self.tables: dict[Any, Table] = {}
-        self.lock = threading.Lock()
-
-    def clear(self, callable: NativeCallable) -> None:
-        """Take all plans away."""
-        with self.lock:
-            callable._enter_natively(0, 0, 0)
-            self.tables = {}
-
-    def add(self, callable: NativeCallable, key: Any, plan: Table) -> None:
-        """Put a plan in front; the one added first goes if there are too many."""
-        with self.lock:
-            tables = {k: each for k, each in self.tables.items() if k != key}
-            kept = list(tables.items())[-(self.MOST - 1) :]
-            tables = {**dict(kept), key: plan}
-            before = 0
-            for each in tables.values():
-                each[PLAN_WORDS.following] = before
-                before = each.address
-            callable._enter_natively(entry_address(), plan.address, interfaces().address)
-            self.tables = tables

@@ -219,7 +219,8 @@ def _clone(function: types.FunctionType) -> types.FunctionType:
     if function.__kwdefaults__ is not None:
         clone.__kwdefaults__ = {name: shadow_of(value) for name, value in function.__kwdefaults__.items()}
     clone.__qualname__, clone.__module__, clone.__doc__ = function.__qualname__, function.__module__, function.__doc__
-    clone.__dict__.update(function.__dict__)
+    # What gradloom knows of the function refers to it, and would keep it alive in the table of clones.
+    clone.__dict__.update({name: value for name, value in vars(function).items() if name != "__gradloom__"})
     _clones[function] = clone  # before the cells are filled: a function may close over itself
     for cell, new in zip(cells or (), new_cells or (), strict=True):
         if new is not cell:

@@ -1,0 +1,134 @@
+"""Plans of user functions: from the structure of a call and of its result to tables for the native entry.
+
+A plan answers calls of one kind: so many arguments, by position or by these names, of these structures, types and
+shapes. Containers other than tuples, lists and dicts are left to Python: as arguments the call takes the general path,
+as results Python builds them from the flat ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradloom.exec.tables import Arguments, Building, State, Table
+from gradloom.program import Fixed, Program, Result
+from gradloom.signature import Leaf
+from gradloom.tree import DICT, LEAF, LIST, NOTHING, TUPLE, Structure, count_leaves
+from gradloomc.ir.builder import open_insertions
+
+_SEQUENCES = {id(TUPLE): tuple, id(LIST): list}
+
+
+def make_plan(
+    program: Program, leaves: Sequence[Any], order: Sequence[int | str] | None, keywords: Sequence[str], state: State
+) -> Table | None:
+    """Return the plan of calls like one that `program` just answered, or None if native code cannot take them.
+
+    Args:
+        leaves: the leaves of that call.
+        order: where each argument of the call went, see `Parameters.order`.
+        keywords: the names of the last of them, which came by keyword.
+        state: of the user's function.
+    """
+    native = program.executable.native
+    if native is None or order is None or program.stale or any(map(_is_unusual, leaves)):
+        return None
+    children = _children(program.primal.structure)
+    if set(order) != set(children):
+        return None  # a default was filled in
+    arguments = Arguments(native.types)
+    for which in order:
+        first, structure = children[which]
+        described = enumerate(program.primal.leaves[first:], first)
+        if not _describe(arguments, structure, described, program.primal.position):
+            return None
+    building, finish = _building(program.result, native.results), None
+    if building is None:
+        building, finish = Building(native.results, scalars=False), program.finish
+        for k in range(len(native.results)):
+            building.result(k)
+        building.sequence(tuple, len(native.results))
+    return native.plan(
+        arguments,
+        len(order),
+        building,
+        state,
+        captured=program.primal.captured,
+        keywords=keywords,
+        serial=id(program),
+        tracing=open_insertions,
+        finish=finish,
+    )
+
+
+def _children(structure: Structure) -> dict[int | str, tuple[int, Structure]]:
+    """Return the structure of each argument of a call and its first leaf, by position or name."""
+    _, _, args, kwargs = structure
+    found: dict[int | str, tuple[int, Structure]] = {}
+    first = 0
+    for which, child in [*enumerate(args[2:]), *zip(kwargs[1], kwargs[2:], strict=True)]:
+        found[which] = first, child
+        first += count_leaves(child)
+    return found
+
+
+def _is_unusual(leaf: Any) -> bool:
+    """Tell whether a leaf is an array that native code would not take: of another byte order, or of a subclass."""
+    if isinstance(leaf, np.ndarray):
+        return type(leaf) is not np.ndarray or not leaf.dtype.isnative
+    return isinstance(leaf, slice)  # equal ones are not the same object
+
+
+def _describe(
+    arguments: Arguments, structure: Structure, leaves: Iterator[tuple[int, Leaf]], position: dict[int, int]
+) -> bool:
+    """Write the records of one argument; return whether native code can take it."""
+    if structure is NOTHING:
+        arguments.fixed(None)
+        return True
+    if structure is LEAF:
+        i, leaf = next(leaves)
+        if leaf.type is None:
+            arguments.fixed(leaf.value)
+        elif leaf.weak:
+            arguments.number(position[i], float)
+        else:
+            arguments.array(position[i])
+        return True
+    container, auxiliary, *children = structure
+    if container is DICT:
+        arguments.dict(auxiliary)
+    elif id(container) in _SEQUENCES:
+        arguments.sequence(_SEQUENCES[id(container)], len(children))
+    else:
+        return False
+    return all(_describe(arguments, child, leaves, position) for child in children)
+
+
+def _building(result: Result, results: Sequence[Any]) -> Building | None:
+    building = Building(results, scalars=True)
+    return building if _build(building, result.structure, iter(result.slots)) else None
+
+
+def _build(building: Building, structure: Structure, slots: Iterator[Any]) -> bool:
+    """Write what builds one tree; return whether native code can."""
+    if structure is NOTHING:
+        building.constant(None)
+        return True
+    if structure is LEAF:
+        slot = next(slots)
+        if isinstance(slot, Fixed):
+            building.constant(slot.value)
+        else:
+            building.result(slot)
+        return True
+    container, auxiliary, *children = structure
+    if container is not DICT and id(container) not in _SEQUENCES:
+        return False
+    if not all(_build(building, child, slots) for child in children):
+        return False
+    if container is DICT:
+        building.dict(auxiliary)
+    else:
+        building.sequence(_SEQUENCES[id(container)], len(children))
+    return True
