@@ -1,4 +1,4 @@
-"""Native making of results: `gl_pooled` draws arrays from the pool, `gl_build` makes tuples, lists and dicts of them."""
+"""Native making of results: `gl_pooled` draws arrays from the pool, `gl_build` puts them into tuples, lists, dicts."""
 
 from gradloom.exec.layout import DATA, LENGTH, LIST_ITEMS, REFERENCES, TUPLE_ITEMS
 from gradloom.exec.memory import ALIGNMENT
