@@ -33,14 +33,15 @@ def make_plan(
     native = program.executable.native
     if native is None or order is None or program.stale or any(map(_is_unusual, leaves)):
         return None
-    children = _children(program.primal.structure)
+    form = program.form
+    children = _children(form.structure)
     if set(order) != set(children):
         return None  # a default was filled in
     arguments = Arguments(native.types)
     for which in order:
         first, structure = children[which]
-        described = enumerate(program.primal.leaves[first:], first)
-        if not _describe(arguments, structure, described, program.primal.position):
+        described = enumerate(form.leaves[first:], first)
+        if not _describe(arguments, structure, described, form.position):
             return None
     building, finish = _building(program.result, native.results), None
     if building is None:
@@ -53,7 +54,7 @@ def make_plan(
         len(order),
         building,
         state,
-        captured=program.primal.captured,
+        captured=form.captured,
         keywords=keywords,
         serial=id(program),
         tracing=open_insertions,

@@ -254,11 +254,6 @@ def _identifier(label: str) -> str:
     return "_".join(word.split()) or "arg"
 
 
-def positional_structure(count: int) -> Structure:
-    """Return the structure of the arguments of a call with so many arrays, by position."""
-    return flatten(((0.0,) * count, {}))[1]
-
-
 class Program:
     """A function on IR, with what it takes and how its results are built up.
 
@@ -274,8 +269,8 @@ class Program:
         "executable",
         "family",
         "finish",
+        "form",
         "function",
-        "positional",
         "primal",
         "result",
         "takes_leaves_as_they_are",
@@ -312,8 +307,7 @@ class Program:
         self._captured = primal.captured
         self._shapes = [(array, array.shape) for array in self._captured]
         self.takes_leaves_as_they_are = self._picks is None and not (self._conversions or self._captured)
-        # The call's structure is that of (args, kwargs): a leaf for each argument, and no keyword.
-        self.positional = primal.structure == positional_structure(len(leaves))
+        self.form = primal  # says of what kind the arguments are
         self.executable = executable
         return self
 

@@ -231,7 +231,7 @@ def test_threads_hammer_one_program(length: int) -> None:
     inputs = [np.linspace(0, k + 1, length) for k in range(4)]
     expected = [compiled(x) for x in inputs]
     warm(compiled, inputs[0])
-    assert compiled.native is not None and compiled.native.release == (length > 1000)
+    assert compiled.native is not None and (compiled.native.release or length < 1000)
     wrong: list[int] = []
     barrier = threading.Barrier(4)
 
