@@ -29,12 +29,28 @@ def test_large_arrays_become_hidden_arguments() -> None:
         return np.sum(LARGE * x) + np.sum(LARGE**2 * x) + np.sum(SMALL * x)
 
     traced = trace(function, np.float64(2.0))
-    assert len(traced.captured) == 2  # LARGE itself, and LARGE**2, which is computed at once
-    assert traced.captured[0] is LARGE
+    (captured,) = traced.captured  # LARGE itself; LARGE**2 is computed at once, and nobody can change it
+    assert captured is LARGE
     arguments = body_of(traced.function).arguments
-    assert [a.type for a in arguments] == [tensor((), f64), tensor((100,), f64), tensor((100,), f64)]
-    assert [a.hint for a in arguments] == ["a0", "captured0", "captured1"]
+    assert [a.type for a in arguments] == [tensor((), f64), tensor((100,), f64)]
+    assert [a.hint for a in arguments] == ["a0", "captured0"]
     verify(traced.function)
+    check(function, np.float64(2.0))
+
+
+def test_only_arrays_that_nobody_else_holds_become_constants() -> None:
+    kept: list[Any] = []
+
+    def function(x: Any) -> Any:
+        mine, shared = LARGE + 1.0, LARGE + 2.0
+        kept.append(shared)
+        view = (LARGE + 3.0)[::2]
+        return np.sum(mine * x) + np.sum(shared * x) + np.sum(view * x)
+
+    traced = trace(function, np.float64(2.0))
+    assert len(traced.captured) == 2
+    assert traced.captured[0] is kept[0]
+    assert traced.captured[1].base is not None
     check(function, np.float64(2.0))
 
 

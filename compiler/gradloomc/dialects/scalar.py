@@ -139,11 +139,18 @@ def _select_type(condition: Type, x: Type, y: Type) -> Type:
     return _same(x, y)
 
 
+def _fold_select(condition: Value, x: Value, y: Value) -> Value | None:
+    if condition.op is not None and condition.op.kind is constant:
+        return x if condition.op.attributes["value"] else y
+    return x if x is y else None
+
+
 select = OpDef(
     "arith.select",
     "The second operand where the first is true, else the third.",
     type_rule=_select_type,
     reference=np.where,
+    fold=_fold_select,
     emit="select",
     tags=frozenset({"scalar"}),
 )

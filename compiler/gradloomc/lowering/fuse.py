@@ -23,6 +23,7 @@ from gradloomc.ir.inline import copy_op
 from gradloomc.ir.types import ScalarType, tensor
 from gradloomc.lowering import unroll
 from gradloomc.lowering.index_maps import IndexMap, identity_map, inside_range, operand_map, sources_of
+from gradloomc.lowering.loops import neutral_element
 from gradloomc.lowering.materialize import (
     Plan,
     is_extern,
@@ -125,6 +126,9 @@ class NestBuilder:
             dense = op.attributes["value"]
             if dense.is_splat:
                 return self.number(dense.array.item(), compute_type(value.type.element))
+            if all(dim < 0 and 0 <= at < n for (dim, _, at), n in zip(index_map, dense.array.shape, strict=True)):
+                element = dense.array[tuple(at for _, _, at in index_map)]
+                return self.number(element.item(), compute_type(value.type.element))
             return self.load(value, index_map)
         if "elementwise" in kind.tags:
             return apply_scalar(op, sources)
@@ -217,6 +221,14 @@ class NestBuilder:
 def compute_type(element: ScalarType) -> ScalarType:
     """Return the type in which an element is computed: half floats are computed in single precision."""
     return ir_types.f32 if element is ir_types.f16 else element
+
+
+def is_neutral(scalar: Value, combine: str) -> bool:
+    """Tell whether combining a scalar into what a reduction starts from leaves that as it is."""
+    op = scalar.op
+    if op is None or op.kind is not s.constant or combine == "store":
+        return False
+    return op.attributes["value"] == neutral_element(combine, scalar.type)
 
 
 def apply_scalar(op: Op, operands: Sequence[Value]) -> Value:
@@ -393,8 +405,12 @@ class Fuser:
             for target, (root, order) in enumerate(zip(group.roots, orders, strict=True)):
                 element = root.value.type.element
                 high = tuple(a + b for a, b in zip(root.offset, root.shape, strict=True))
-                for index_map, dims in root.parts(root.offset):
+                parts = list(root.parts(root.offset))
+                for number, (index_map, dims) in enumerate(parts):
                     scalar = builder.pull(root.source, index_map)
+                    missing = number + 1 == len(parts) and target not in targets
+                    if is_neutral(scalar, root.combine) and not missing:
+                        continue  # a part that changes nothing; but no result goes without any
                     if root.combine == "store" and scalar.type is not element:
                         scalar = s.convert(scalar, type=element)
                     yielded.append(scalar)
@@ -414,7 +430,7 @@ class Fuser:
                 for root, order in zip(group.roots, orders, strict=True)
             ),
         }
-        if len(targets) != len(group.roots):
+        if targets != list(range(len(group.roots))):
             attributes["targets"] = tuple(targets)
         op = kernel.nest.build(operands, attributes, [Region(builder.block)])
         for root, order, result in zip(group.roots, orders, op.results, strict=True):

@@ -60,6 +60,7 @@ def trace_flat(
             results = [lift(leaf) for leaf in call(tracers)]
         except Exception as error:
             raise _own_cause(error) from None
-        finish_function(function, results)
         trace.check_captured()
+        trace.keep_own_arrays()
+        finish_function(function, results)
     return Traced(function, trace.captured, trace.closed)

@@ -24,6 +24,8 @@ from gradloomc.ir.types import ScalarType, scalar_type, tensor
 
 Array = np.ndarray[Any, Any]
 
+# elements; an array that the traced function made itself, and that is no larger, becomes a constant
+LARGEST_OWN_ARRAY = 1 << 16
 LARGEST_CONSTANT = 16  # elements; a larger array is passed to the compiled function instead
 _FULL_COPY_BYTES = 1 << 20
 
@@ -120,6 +122,34 @@ class Trace:
         """The captured arrays, in the order of their hidden arguments."""
         return [array for array, _, _ in self._arrays.values()]
 
+    def keep_own_arrays(self) -> None:
+        """Turn captured arrays that nobody else can reach any more, hence nobody can change, into constants.
+
+        The function made them itself, from shapes or other numbers (a mask, indices of a triangle). To be called when
+        it has returned.
+        """
+        own = [
+            key
+            for position, key in enumerate(self._arrays)
+            if self._arrays[key][0].base is None
+            and self._arrays[key][0].size <= LARGEST_OWN_ARRAY
+            and _holders(self._arrays, self._originals, position) == _HOLDERS_OF_OWN
+        ]
+        taken = {self._arrays[key][1] for key in own}
+        for argument in taken:
+            self.block.arguments.remove(argument)
+        for index, argument in enumerate(self.block.arguments):
+            argument.index = index
+        made = Block()
+        with at(made):
+            for key in own:
+                array, argument, _ = self._arrays.pop(key)
+                constant = nd.constant(value=Dense(argument.type, array))
+                argument.replace_all_uses_with(constant)
+        for op in made.ops:
+            op.parent = self.block
+        self.block.ops[:0] = made.ops
+
     def check_captured(self) -> None:
         """Raise if a captured array was written during the trace: its uses would all see the last state."""
         for array, _, before in self._arrays.values():
@@ -129,6 +159,25 @@ class Trace:
                     user_location(),
                     fix="make a new array (a = a + b instead of a += b), or change a copy",
                 )
+
+
+def _holders(arrays: dict[int, tuple[Array, Value, Any]], originals: list[Array], position: int) -> int:
+    """Return how many references there are to a captured array, those of the trace included."""
+    assert originals is not None
+    for at_position, (array, _, _) in enumerate(arrays.values()):
+        if at_position == position:
+            return sys.getrefcount(array)
+    raise AssertionError
+
+
+def _count_of_own() -> int:
+    """Return what `_holders` gives for an array that only the trace holds."""
+    originals = [np.zeros(1)]
+    arrays: dict[int, Any] = {0: (originals[0], None, None)}
+    return _holders(arrays, originals, 0)
+
+
+_HOLDERS_OF_OWN = _count_of_own()
 
 
 def _fingerprint(array: Array) -> Any:
