@@ -23,6 +23,7 @@ from gradloomc.ir.inline import copy_op
 from gradloomc.ir.types import ScalarType, tensor
 from gradloomc.lowering import unroll
 from gradloomc.lowering.index_maps import IndexMap, identity_map, inside_range, operand_map, sources_of
+from gradloomc.lowering.loop_order import Access, Write, choose_loop_order, is_read_often, runs_along
 from gradloomc.lowering.loops import neutral_element
 from gradloomc.lowering.materialize import (
     Plan,
@@ -32,8 +33,6 @@ from gradloomc.lowering.materialize import (
 
 # Boxes whose extents differ by no more than this share a nest, and the ends are peeled.
 PEEL_LIMIT = 16
-# An array that a nest would read across its rows is copied first if each element is read so many times.
-PACK_READS = 8
 
 
 class Root:
@@ -273,7 +272,12 @@ class Fuser:
         )
         self.values: dict[Value, Value] = dict(zip(body.arguments, body_of(self.new).arguments, strict=True))
         self.copies: dict[int, Value] = {}
-        self.packed: dict[tuple[Value, int], Value] = {}  # copies with another axis last
+        # Results and copies by the order in which their axes are stored.
+        self.layouts: dict[Value, dict[tuple[int, ...], Value]] = {}
+        self.fixed = set(self.outputs)  # what others than loops read: stored as its type says
+        for op in self.operations:
+            if is_extern(op) or op.results[0] in self.plan.views:
+                self.fixed.update(op.operands)
 
     def run(self) -> Op:
         """Return the function on the kernels level."""
@@ -321,18 +325,27 @@ class Fuser:
             if base.op is None or base in seen:
                 copy = Value(value.type, None, position)
                 self.copies[position] = copy
+                self.fixed.add(copy)
                 root = Root(copy, "store", value, range(value.type.rank))
                 levels.setdefault(self.plan.available.get(value, 0), []).append(root)
             seen.add(base)
 
     def result(self, position: int, value: Value) -> Value:
         copy = self.copies.get(position)
-        return self.values[copy] if copy is not None else self.view(value)
+        return self.view(value if copy is None else copy)
 
     def view(self, value: Value) -> Value:
         """Return the new function's value for one that is in memory."""
         found = self.values.get(value)
-        if found is None:
+        if found is None and value in self.layouts:
+            straight = tuple(range(value.type.rank))
+            layout, array = next(iter(self.layouts[value].items()))
+            if straight in self.layouts[value]:
+                found = self.layouts[value][straight]
+            else:
+                found = self.pack(array, [layout.index(axis) for axis in straight])
+            self.values[value] = found
+        elif found is None:
             op = value.op
             assert op is not None
             if op.kind is nd.constant:
@@ -399,73 +412,115 @@ class Fuser:
 
     def emit_nest(self, group: Group) -> None:
         builder = NestBuilder(self.plan, group.shape, self.order, group.roots)
-        outputs, targets, yielded = [], [], []
-        orders = [self.order_of_result(root) for root in group.roots]
+        outputs: list[tuple[int, tuple[int, ...]]] = []  # (root, dims) for each yielded scalar
+        yielded: list[Value] = []
         with at(builder.block):
-            for target, (root, order) in enumerate(zip(group.roots, orders, strict=True)):
-                element = root.value.type.element
-                high = tuple(a + b for a, b in zip(root.offset, root.shape, strict=True))
-                parts = list(root.parts(root.offset))
-                for number, (index_map, dims) in enumerate(parts):
+            for position, root in enumerate(group.roots):
+                found = len(yielded)
+                for index_map, dims in root.parts(root.offset):
                     scalar = builder.pull(root.source, index_map)
-                    missing = number + 1 == len(parts) and target not in targets
-                    if is_neutral(scalar, root.combine) and not missing:
-                        continue  # a part that changes nothing; but no result goes without any
-                    if root.combine == "store" and scalar.type is not element:
-                        scalar = s.convert(scalar, type=element)
+                    if root.short and is_neutral(scalar, root.combine):
+                        continue  # a part that changes nothing
+                    if root.combine == "store" and scalar.type is not root.value.type.element:
+                        scalar = s.convert(scalar, type=root.value.type.element)
                     yielded.append(scalar)
-                    outputs.append((root.combine, tuple(dims[axis] for axis in order), root.offset, high))
-                    targets.append(target)
+                    outputs.append((position, dims))
+                if len(yielded) == found:
+                    yielded.append(builder.pull(root.source, index_map))
+                    outputs.append((position, dims))
             kernel.yield_.build(yielded, {})
         first = group.roots[0].value.op
         insertion.location = first.location if first else insertion.location
-        sources = [self.source(value, index_map, group.shape) for value, index_map in builder.inputs]
+        accesses = [Access(value, index_map) for value, index_map in builder.inputs]
+        writes = [Write(group.roots[position], dims, self.is_free(group.roots[position])) for position, dims in outputs]
+        loop_order = choose_loop_order(group.shape, accesses, writes, len(builder.block.ops), self.layouts)
+        self.build_nest(group, builder, outputs, loop_order)
+
+    def build_nest(
+        self, group: Group, builder: NestBuilder, outputs: list[tuple[int, tuple[int, ...]]], loop_order: Sequence[int]
+    ) -> None:
+        """Build the op of a nest whose region is written, with its dimensions in `loop_order`."""
+        place = {dim: position for position, dim in enumerate(loop_order)}
+        for op in builder.block.ops:
+            if op.kind in (kernel.index, kernel.inside):
+                op.attributes = {**op.attributes, "dim": place[op.attributes["dim"]]}
+        extents = tuple(group.shape[dim] for dim in loop_order)
+        renamed = [tuple(place[dim] if dim >= 0 else dim for dim in dims) for _, dims in outputs]
+        layouts = [
+            self.layout_of_result(root, next(dims for (k, _), dims in zip(outputs, renamed, strict=True) if k == position))
+            for position, root in enumerate(group.roots)
+        ]
+        described = []
+        for (position, _), dims in zip(outputs, renamed, strict=True):
+            root = group.roots[position]
+            low = tuple(root.offset[dim] for dim in loop_order)
+            high = tuple(root.offset[dim] + root.shape[dim] for dim in loop_order)
+            described.append((root.combine, tuple(dims[axis] for axis in layouts[position]), low, high))
+        sources = []
+        for value, index_map in builder.inputs:
+            moved = tuple((place[dim], c, o) if dim >= 0 else (dim, c, o) for dim, c, o in index_map)
+            sources.append(self.source(value, moved, extents))
         operands = list(dict.fromkeys(value for value, _ in sources))
         attributes = {
-            "extents": group.shape,
+            "extents": extents,
             "inputs": tuple((operands.index(value), index_map) for value, index_map in sources),
-            "outputs": tuple(outputs),
+            "outputs": tuple(described),
             "results": tuple(
-                tensor(tuple(root.value.type.shape[axis] for axis in order), root.value.type.element)
-                for root, order in zip(group.roots, orders, strict=True)
+                tensor(tuple(root.value.type.shape[axis] for axis in layout), root.value.type.element)
+                for root, layout in zip(group.roots, layouts, strict=True)
             ),
         }
+        targets = [position for position, _ in outputs]
         if targets != list(range(len(group.roots))):
             attributes["targets"] = tuple(targets)
         op = kernel.nest.build(operands, attributes, [Region(builder.block)])
-        for root, order, result in zip(group.roots, orders, op.results, strict=True):
-            straight = order == list(range(len(order)))
-            back = [order.index(axis) for axis in range(len(order))]
-            self.values[root.value] = result if straight else self.pack(result, back)
+        for root, layout, result in zip(group.roots, layouts, op.results, strict=True):
+            self.layouts.setdefault(root.value, {})[tuple(layout)] = result
 
-    def order_of_result(self, root: Root) -> list[int]:
-        """Return the order in which the axes of a root's result are written: the one that vectors run along last."""
+    def is_free(self, root: Root) -> bool:
+        """Tell whether a root's result may be laid out in another order: only loops read it, or it is small."""
+        return root.combine != "store" or root.value not in self.fixed
+
+    def layout_of_result(self, root: Root, dims: Sequence[int]) -> list[int]:
+        """Return the order in which the axes of a result are stored: the one that vectors run along comes last."""
+        straight = list(range(len(dims)))
         inner = len(root.shape) - 1
-        dims = next(root.parts(root.offset))[1]
-        moving = [axis for axis, dim in enumerate(dims) if dim >= 0]
-        if root.short and moving and dims[moving[-1]] == inner:
-            return [axis for axis, dim in enumerate(dims) if dim < 0] + moving
-        return list(range(len(dims)))
+        if inner not in dims or not self.is_free(root) or dims.index(inner) == len(dims) - 1:
+            return straight
+        axis = dims.index(inner)
+        if all(root.value.type.shape[k] == 1 for k in straight[axis + 1 :]):
+            return straight
+        return [k for k in straight if k != axis] + [axis]
 
-    def source(self, value: Value, index_map: IndexMap, extents: tuple[int, ...]) -> tuple[Value, IndexMap]:
+    def source(
+        self, value: Value, index_map: IndexMap, extents: tuple[int, ...]
+    ) -> tuple[Value, IndexMap]:
         """Return where a nest loads an element from: the array, or a copy that runs along the innermost dimension.
 
         An array that lies in memory across that dimension is copied if the copy is much smaller than the nest.
         """
-        array, shape = self.view(value), value.type.shape
+        shape = value.type.shape
         along = [axis for axis, (dim, _, _) in enumerate(index_map) if dim == len(extents) - 1]
-        if (
-            len(along) != 1
-            or all(extent == 1 for extent in shape[along[0] + 1 :])
-            or math.prod(extents) < PACK_READS * value.type.size
-        ):
-            return array, index_map
-        axis = along[0]
-        order = [*range(axis), *range(axis + 1, len(shape)), axis]
-        key = (value, axis)
-        if key not in self.packed:
-            self.packed[key] = self.pack(array, order)
-        return self.packed[key], tuple(index_map[k] for k in order)
+        layout = None
+        if len(along) == 1:
+            for known in self.layouts.get(value, ()):
+                if runs_along(shape, known, along[0]):
+                    layout = known
+            if layout is None and not runs_along(shape, range(len(shape)), along[0]):
+                if is_read_often(extents, value):
+                    layout = (*[axis for axis in range(len(shape)) if axis != along[0]], along[0])
+        if layout is None:
+            layout = next(iter(self.layouts.get(value, ())), None) if value not in self.values else None
+        if layout is None:
+            return self.view(value), index_map
+        return self.laid_out(value, layout), tuple(index_map[axis] for axis in layout)
+
+    def laid_out(self, value: Value, layout: tuple[int, ...]) -> Value:
+        """Return an array with its axes stored in the given order, copying it if it is not yet there."""
+        known = self.layouts.setdefault(value, {})
+        if layout not in known:
+            known[layout] = self.pack(self.view(value), list(layout))
+        return known[layout]
 
     def pack(self, array: Value, order: list[int]) -> Value:
         """Copy an array with its axes in another order."""
