@@ -18,7 +18,11 @@ from gradloomc.dialects.nd.product import expand_dot, free_axes
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.index_maps import identity_map
+from gradloomc.lowering.materialize import is_inlined
 from gradloomc.lowering.matrices import matrix_of
+from gradloomc.lowering.reassociate import move_sums_into_products
+from gradloomc.lowering.unroll import LEAST_POINTS, MOST_PARTS, MOST_TERMS, is_reduction, leaves_of, reduced_extent
 
 Ints = tuple[int, ...]
 
@@ -35,10 +39,67 @@ def belongs_into_nest(batch: int, m: int, n: int, k: int) -> bool:
     return batch == 0 or m <= 1 or n <= 1 or k <= 1
 
 
+def pairs_small_things(op: Op) -> bool:
+    """Tell whether a product is of operands that are computed for pairs: of points and centres, of bodies.
+
+    Such operands are much larger than what they are computed from, so it is better not to store them; and where the
+    contracted axes or all free ones are short, the loops that compute them can multiply them as well (unroll.py).
+    """
+    (x, y), a = op.operands, op.attributes
+    _, m, n, k = _extents(x, y, a)
+    if k > MOST_TERMS and m * n > MOST_PARTS:
+        return False
+    return any(_is_computed_for_pairs(operand) for operand in (x, y))
+
+
+def _is_computed_for_pairs(value: Value) -> bool:
+    """Tell whether an array is much larger than all arrays in memory that its elements are computed from."""
+    if value.type.size < LEAST_POINTS**2:
+        return False
+
+    def is_loaded(source: Value) -> bool:
+        op = source.op
+        if op is not None and is_reduction(op):
+            return reduced_extent(op) > MOST_TERMS
+        return op is None or not is_inlined(op)
+
+    leaves = leaves_of(value, identity_map([0] * value.type.rank), is_loaded)
+    return all(4 * leaf.type.size <= value.type.size for leaf, _ in leaves)
+
+
+def expand_in_order(x: Value, y: Value, x_contract: Ints, y_contract: Ints, x_batch: Ints, y_batch: Ints) -> Value:
+    """Return a dot as elementwise products that are added up, with axes in the order of the larger operand.
+
+    That is the order in which its elements are computed elsewhere, so that one nest can do both.
+    """
+    names_x = {axis: ("x", axis) for axis in range(x.type.rank)}
+    names_y = {axis: ("y", axis) for axis in range(y.type.rank)}
+    names_y.update({v: names_x[u] for u, v in zip((*x_batch, *x_contract), (*y_batch, *y_contract), strict=True)})
+    first, second = (names_x, names_y) if x.type.size >= y.type.size else (names_y, names_x)
+    order = list(dict.fromkeys([*first.values(), *second.values()]))
+    extents = {name: x.type.shape[axis] for axis, name in names_x.items()}
+    extents.update({name: y.type.shape[axis] for axis, name in names_y.items()})
+    shape = tuple(extents[name] for name in order)
+
+    def spread(value: Value, names: dict[int, tuple[str, int]]) -> Value:
+        axes = sorted(names, key=lambda axis: order.index(names[axis]))
+        turned = nd.transpose(value, permutation=tuple(axes))
+        return nd.broadcast(turned, shape=shape, dims=tuple(order.index(names[axis]) for axis in axes))
+
+    product = nd.mul(spread(x, names_x), spread(y, names_y))
+    contracted = [names_x[axis] for axis in x_contract]
+    total = nd.reduce_sum(product, axes=tuple(sorted(order.index(name) for name in contracted)))
+    kept = [name for name in order if name not in contracted]
+    wanted = [names_x[axis] for axis in (*x_batch, *free_axes(x.type.rank, x_batch, x_contract))]
+    wanted += [names_y[axis] for axis in free_axes(y.type.rank, y_batch, y_contract)]
+    return nd.transpose(total, permutation=tuple(kept.index(name) for name in wanted))
+
+
 def lower_products(function: Op) -> Op:
     """Replace the floating-point products of an nd function, in place; return it."""
     body = body_of(function)
     if any(op.kind is nd.dot and op.results[0].type.element in ELEMENTS for op in body.ops):
+        move_sums_into_products(function)
         _ProductLowering(function).run()
     return function
 
@@ -100,6 +161,8 @@ class _ProductLowering:
         extents = _extents(x, y, a)
         if belongs_into_nest(*extents):
             return expand_dot(x, y, **a)
+        if pairs_small_things(op):
+            return expand_in_order(x, y, **a)
         if any(size > np.iinfo(np.int32).max for size in (*extents, x.type.size, y.type.size)):
             return None  # more than some libraries count to
         (c, x), (d, y) = unscaled(x), unscaled(y)

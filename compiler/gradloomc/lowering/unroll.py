@@ -25,6 +25,11 @@ MOST_PARTS = 128
 LEAST_POINTS = 64
 
 
+def is_reduction(op: Op) -> bool:
+    """Tell whether an op reduces axes."""
+    return "reduction" in op.kind.tags
+
+
 def reduced_extent(op: Op) -> int:
     """Return how many elements one result of a reduction is made of."""
     shape = op.operands[0].type.shape
