@@ -319,7 +319,12 @@ class Lane:
     def combined(self, op: Op, old: str, value: str) -> str:
         """Return one step of a reduction; lanes that do not count keep what they had (one instruction, where masked)."""
         how, element = op.attributes["combine"], op.operands[0].type
-        return self.v.select(self.counted(op), element, combine(self.v, how, element, old, value), old)
+        factors = added_product(op)
+        if factors is None:
+            new = combine(self.v, how, element, old, value)
+        else:
+            new = self.v.intrinsic("fma", element, self.value(factors[0]), self.value(factors[1]), old)
+        return self.v.select(self.counted(op), element, new, old)
 
     def accumulate(self, op: Op, value: str) -> str:
         return self.combined(op, self.nest.partial[op], value)
@@ -361,6 +366,16 @@ class Lane:
             f"{kind} zeroinitializer)",
             kind,
         )
+
+
+def added_product(op: Op) -> tuple[Value, Value] | None:
+    """Return the factors if a sink adds up a product that nobody else uses: that takes one instruction, one rounding."""
+    product = op.operands[0].op
+    if op.attributes["combine"] != "add" or product is None or product.kind is not s.mulf:
+        return None
+    if product.result.type not in (ir_types.f32, ir_types.f64) or product.result.uses != {op: 1}:
+        return None
+    return product.operands[0], product.operands[1]
 
 
 def _suffix(memory: str) -> str:

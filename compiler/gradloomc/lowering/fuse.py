@@ -7,7 +7,7 @@ this is where the forward and the backward program become one pass.
 """
 
 import itertools
-import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -418,6 +418,8 @@ class Fuser:
             for position, root in enumerate(group.roots):
                 found = len(yielded)
                 for index_map, dims in root.parts(root.offset):
+                    if root.short and unroll.is_masked_off(root.value, dims):
+                        continue
                     scalar = builder.pull(root.source, index_map)
                     if root.short and is_neutral(scalar, root.combine):
                         continue  # a part that changes nothing
@@ -456,10 +458,11 @@ class Fuser:
             low = tuple(root.offset[dim] for dim in loop_order)
             high = tuple(root.offset[dim] + root.shape[dim] for dim in loop_order)
             described.append((root.combine, tuple(dims[axis] for axis in layouts[position]), low, high))
+        places = Counter(value for value, _ in builder.inputs)
         sources = []
         for value, index_map in builder.inputs:
             moved = tuple((place[dim], c, o) if dim >= 0 else (dim, c, o) for dim, c, o in index_map)
-            sources.append(self.source(value, moved, extents))
+            sources.append(self.source(value, moved, extents, places[value]))
         operands = list(dict.fromkeys(value for value, _ in sources))
         attributes = {
             "extents": extents,
@@ -493,7 +496,7 @@ class Fuser:
         return [k for k in straight if k != axis] + [axis]
 
     def source(
-        self, value: Value, index_map: IndexMap, extents: tuple[int, ...]
+        self, value: Value, index_map: IndexMap, extents: tuple[int, ...], places: int
     ) -> tuple[Value, IndexMap]:
         """Return where a nest loads an element from: the array, or a copy that runs along the innermost dimension.
 
@@ -507,7 +510,7 @@ class Fuser:
                 if runs_along(shape, known, along[0]):
                     layout = known
             if layout is None and not runs_along(shape, range(len(shape)), along[0]):
-                if is_read_often(extents, value):
+                if is_read_often(extents, value, places):
                     layout = (*[axis for axis in range(len(shape)) if axis != along[0]], along[0])
         if layout is None:
             layout = next(iter(self.layouts.get(value, ())), None) if value not in self.values else None

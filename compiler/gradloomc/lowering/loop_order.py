@@ -7,6 +7,7 @@ are copied into the order that suits it.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -57,9 +58,9 @@ def runs_along(shape: Sequence[int], layout: Sequence[int], axis: int) -> bool:
     return all(shape[other] == 1 for other in layout[position + 1 :])
 
 
-def is_read_often(extents: Sequence[int], value: Value) -> bool:
-    """Tell whether a nest reads each element of an array so often that a copy of it costs nothing beside."""
-    return math.prod(extents) >= READ_OFTEN * value.type.size
+def is_read_often(extents: Sequence[int], value: Value, places: int) -> bool:
+    """Tell whether a nest that reads an array at so many places of each point does so often enough to copy it first."""
+    return math.prod(extents) * places >= READ_OFTEN * value.type.size
 
 
 def choose_loop_order(
@@ -103,6 +104,7 @@ def _cost(
 ) -> float:
     """Return roughly how many instructions a nest takes if vectors run along `inner`."""
     rows = math.prod(extents) / extents[inner]
+    places = Counter(value for value, _ in accesses)
     per_vector = float(ops)
     for value, index_map in accesses:
         along = [axis for axis, (dim, _, _) in enumerate(index_map) if dim == inner]
@@ -111,7 +113,7 @@ def _cost(
         elif along:
             stored = layouts.get(value) or [range(len(index_map))]
             near = any(runs_along(value.type.shape, layout, along[0]) for layout in stored)
-            near = near or is_read_often(extents, value)
+            near = near or is_read_often(extents, value, places[value])
             per_vector += 1 if near and abs(index_map[along[0]][1]) == 1 else SCATTERED
     for root, dims, is_free in writes:
         if inner in dims:

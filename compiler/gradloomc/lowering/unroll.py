@@ -109,6 +109,31 @@ def computed_below(
     return found
 
 
+def is_masked_off(value: Value, dims: Sequence[int]) -> bool:
+    """Tell whether all users of a part, at the fixed positions ~dims, drop it for a constant (a triangle of a matrix)."""
+    if not value.uses:
+        return False
+    return all(
+        user.kind is nd.select
+        and user.operands[1] is value
+        and user.operands[2] is not value
+        and user.operands[0] is not value
+        and _is_false(user.operands[0], dims)
+        for user in value.uses
+    )
+
+
+def _is_false(condition: Value, dims: Sequence[int]) -> bool:
+    """Tell whether a condition is known to be false wherever the fixed axes are at their positions."""
+    op = condition.op
+    if op is not None and op.kind is nd.broadcast:
+        return _is_false(op.operands[0], [dims[axis] for axis in op.attributes["dims"]])
+    if op is None or op.kind is not nd.constant:
+        return False
+    mask = op.attributes["value"].to_array()
+    return not mask[tuple(~dim if dim < 0 else slice(None) for dim in dims)].any()
+
+
 STEPS = {
     "add": nd.add,
     "mul": nd.mul,
