@@ -156,6 +156,25 @@ def test_later_lengths_are_neither_traced_nor_lowered_nor_compiled(name: str, wo
         check_alone(fun, args, found, argnums)
 
 
+LONG = {"rosenbrock": (300_000, 310_001, 1_000_003), "net": (30_000, 31_001, 32_500)}
+
+
+@pytest.mark.parametrize(("name", "lengths"), LONG.items())
+def test_lengths_worth_several_threads_give_the_same_bits(name: str, lengths: tuple[int, ...], work: Work) -> None:
+    fun, make, argnums, _ = CASES[name]
+    rng = np.random.default_rng(6)
+    derived = value_and_grad(lambda *args: fun(*args), argnums=argnums)
+    for position, length in enumerate(lengths):
+        args = make(rng, length)
+        work.take()
+        value, gradients = derived(*args)
+        assert position < 2 or work.take() == (0, 0, 0)
+        other, slopes = value_and_grad(lambda *each: fun(*each), argnums=argnums)(*args)
+        assert value == other
+        for mine, alone in zip(_tuple(gradients), _tuple(slopes), strict=True):
+            np.testing.assert_array_equal(mine, alone)
+
+
 LENGTHS = (20, 30, 2, 3, 7, 8, 9, 15, 16, 17, 40, 300, 1, 0, 1000, 41, 33000, 33001)
 
 

@@ -21,9 +21,11 @@ from gradloomc.ir.core import Op, Value
 BYTES_PER_CYCLE = 128
 CHUNK_WORK = 40_000.0
 LEAST_WORK = 2 * CHUNK_WORK
+# Work is counted in whole parts of a cycle, because extents (which need not be fixed) are whole numbers.
+PARTS = 1024
 # Bytes that one core reads or writes per cycle from memory, and from its cache.
-MEMORY_BYTES_PER_CYCLE = 4.0
-CACHE_BYTES_PER_CYCLE = 32.0
+MEMORY_BYTES_PER_CYCLE = 4
+CACHE_BYTES_PER_CYCLE = 32
 CACHE_BYTES = 1 << 20
 GATHER_COST = 8.0
 MOST_CHUNKS = 128
@@ -54,24 +56,23 @@ def loop_depths(ops: Sequence[Op]) -> dict[Value, int]:
     return depths
 
 
-def nest_work(op: Op) -> float:
-    """Return the cycles that a nest takes on one core: its arithmetic, or its traffic if that takes longer."""
+def nest_work(op: Op) -> int:
+    """Return the parts of cycles that a nest takes on one core: its arithmetic, or its traffic if that takes longer."""
     extents: tuple[int, ...] = op.attributes["extents"]
     inner = len(extents) - 1
     ops = op.regions[0].block.ops[:-1]
     depths = loop_depths(ops)
-    arithmetic = 0.0
+    arithmetic = traffic = 0
     for inside in ops:
         element = (inside.results or inside.operands)[0].type
         size = max(4, element.itemsize)  # type: ignore[union-attr]
         depth = depths[inside.results[0]] if inside.results else inner
         points = math.prod(extents[: depth + 1])
         share = size / BYTES_PER_CYCLE if depth == inner and op.attributes["width"] > 1 else 0.5
-        arithmetic += _cost(inside, inner) * points * share
-    traffic = 0.0
-    for value in set(op.operands):
+        arithmetic += points * round(_cost(inside, inner) * share * PARTS)
+    for value in dict.fromkeys(op.operands):
         size = bytes_of(value)
-        traffic += size / (MEMORY_BYTES_PER_CYCLE if size >= CACHE_BYTES else CACHE_BYTES_PER_CYCLE)
+        traffic += size * PARTS // (MEMORY_BYTES_PER_CYCLE if size >= CACHE_BYTES else CACHE_BYTES_PER_CYCLE)
     return max(arithmetic, traffic)
 
 
@@ -111,7 +112,7 @@ def _nest_chunk(op: Op) -> tuple[int, int] | None:
     if not extents or 0 in extents or op.attributes["width"] == 1:
         return None
     work = nest_work(op)
-    if work < LEAST_WORK:
+    if work < LEAST_WORK * PARTS:
         return None
     inner = len(extents) - 1
     found: list[tuple[bool, bool, int, int]] = []
@@ -124,7 +125,7 @@ def _nest_chunk(op: Op) -> tuple[int, int] | None:
         points = chunk_points(length, unit, work, copies)
         if points is not None:
             count = chunk_count(length, points)
-            extra = (copies or 0) * count / CACHE_BYTES_PER_CYCLE
+            extra = (copies or 0) * count * PARTS // CACHE_BYTES_PER_CYCLE
             found.append((count < FEW_CHUNKS, extra * COPIES_MATTER > work, dim, points))
     return min(found)[2:] if found else None
 
@@ -132,25 +133,26 @@ def _nest_chunk(op: Op) -> tuple[int, int] | None:
 def _tiles_chunk(op: Op) -> tuple[int, int] | None:
     nests = op.regions[0].block.ops[:-1]
     work = sum(nest_work(nest) for nest in nests)
-    if work < LEAST_WORK or any(0 in nest.attributes["extents"] for nest in nests):
+    if work < LEAST_WORK * PARTS or any(0 in nest.attributes["extents"] for nest in nests):
         return None
     points = chunk_points(op.attributes["extent"], op.attributes["rows"], work, copies_bytes(nests, 0))
     return None if points is None else (0, points)
 
 
-def chunk_points(length: int, unit: int, work: float, copies: int | None) -> int | None:
+def chunk_points(length: int, unit: int, work: int, copies: int | None) -> int | None:
     """Return how many points, a multiple of `unit`, a chunk has; None if there cannot be at least two good chunks.
 
     Args:
         length: points in all.
-        work: cycles in all.
+        work: parts of cycles in all.
         copies: bytes of the results of which each chunk needs its own copy; None if that is not possible.
     """
     if copies is None:
         return None
-    most = min(MOST_CHUNKS, int(work // CHUNK_WORK), length // unit)
+    most = min(MOST_CHUNKS, work // int(CHUNK_WORK * PARTS), length // unit)
     if copies:
-        most = min(most, 1 + COPIES_BYTES // copies, int(work * CACHE_BYTES_PER_CYCLE / copies / COPIES_SHARE))
+        worth = work * CACHE_BYTES_PER_CYCLE // (copies * COPIES_SHARE * PARTS)
+        most = min(most, 1 + COPIES_BYTES // copies, worth)
     if most < 2:
         return None
     points = length // unit // most * unit
