@@ -97,6 +97,9 @@ class UserFunction:
         guards = self._guards
         if guards is None or guards.hold():
             return True
+        from gradloom.trace.shadow import forget_clones
+
+        forget_clones()
         self.rebound += 1
         if self.rebound == _MANY:
             names = ", ".join(guards.changed())

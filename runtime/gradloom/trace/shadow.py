@@ -228,6 +228,11 @@ def _clone(function: types.FunctionType) -> types.FunctionType:
     return clone
 
 
+def forget_clones() -> None:
+    """Make all clones anew when they are next asked for: what functions close over has been bound anew."""
+    _clones.clear()
+
+
 def _is_shadowed(cell: types.CellType) -> bool:
     try:
         value = cell.cell_contents
