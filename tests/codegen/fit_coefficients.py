@@ -196,6 +196,16 @@ POLYNOMIALS = [
         7,
     ),
     Polynomial(
+        "log_table",
+        "(log(1+f) - f)/f^2 by f, -0.0385 <= f <= 0.0626",
+        series(lambda f: (mp.log1p(f) - f) / f**2, -ONE / 2),
+        abs,
+        mp.mpf("-0.0385"),
+        mp.mpf("0.0626"),
+        8,
+        3,
+    ),
+    Polynomial(
         "log_double",
         "((2 atanh(s)/s - 2)/s^2 - 2/3)/s^2 by s^2, |s| <= 0.1716",
         lambda z: (
@@ -320,6 +330,37 @@ POWER_F32 = [
 ]
 
 
+# The high parts of log 2, log2 2 and log10 2 in the vector math. Those of a table are multiples of the last bit of
+# such a part, so they stay exact when that is added some times.
+HIGH_PARTS = {
+    "f64": {"log": 6.93147180369123816490e-01, "log2": 2.0**-32, "log10": 0.30102999566383914},
+    "f32": {"log": 0.693145751953125, "log2": 2.0**-15, "log10": 0.301025390625},
+}
+
+
+def inverse_entry(index: int) -> float:
+    """Return 1/m for the sixteenth `index` of 1 <= m < 2, in 8 bits; 1 and 1/2 at its ends."""
+    if index in (0, 15):
+        return 1.0 if index == 0 else 0.5
+    return float(mp.nint(128 / (1 + (index + mp.mpf("0.5")) / 16)) / 128)
+
+
+def tables(dtype: str) -> dict[str, list[float]]:
+    """Return the tables of `vecmath/log_table.py`: factors and their negative logarithms, in two parts."""
+    inverses = [inverse_entry(index) for index in range(16)]
+    found = {"inverse": inverses}
+    for name, base in (("log", mp.e), ("log2", 2), ("log10", 10)):
+        exact = [-mp.log(mp.mpf(r)) / mp.log(base) for r in inverses]
+        part = HIGH_PARTS[dtype][name]
+        grid = part.as_integer_ratio()[1]
+        high = [float(mp.nint(value * grid) / grid) for value in exact]
+        if name != "log2":
+            high[-1] = part
+        found[f"{name}_high"] = high
+        found[f"{name}_low"] = [rounded(value - part, dtype) for value, part in zip(exact, high, strict=True)]
+    return found
+
+
 def main() -> None:
     """Fit everything and print the module."""
     print('"""Polynomial coefficients of the vector math, low order first.')
@@ -338,6 +379,17 @@ def main() -> None:
             for value in coefficients:
                 print(f"            {value!r},")
             print("        ),", flush=True)
+        print("    },")
+    print("}")
+    print("\n# By the sixteenth of [1, 2) in which a mantissa lies.")
+    print("TABLES: dict[str, dict[str, tuple[float, ...]]] = {")
+    for dtype in ("f64", "f32"):
+        print(f'    "{dtype}": {{')
+        for name, entries in tables(dtype).items():
+            print(f'        "{name}": (')
+            for value in entries:
+                print(f"            {value!r},")
+            print("        ),")
         print("    },")
     print("}")
 

@@ -17,9 +17,11 @@ __all__ = [
     "NAN",
     "SUBNORMAL",
     "ZERO",
+    "exponent_of",
     "features_of",
     "has_avx512",
     "is_class",
+    "mantissa_of",
     "reciprocal_estimate",
     "rsqrt_estimate",
     "scale_by_power",
@@ -31,6 +33,7 @@ AVX512 = "avx512"  # the instruction sets f, dq and vl
 _REGISTER_BITS = 512
 _SMALLEST_BITS = 128
 _CURRENT_ROUNDING = 4
+_FROM_1_TO_2, _NAN_IF_NEGATIVE = 0, 8
 
 
 def features_of(attributes: str) -> frozenset[str]:
@@ -56,6 +59,28 @@ def scale_by_power(lanes: Lanes, value: str, n: str) -> str:
         return _call(piece, "mask.scalef.p#", kind, parameters, arguments)
 
     return _by_registers(lanes, [value, n], call)
+
+
+def exponent_of(lanes: Lanes, x: str) -> str:
+    """Return k of |x| = 2^k m, 1 <= m < 2, as a float: -inf for zeros, inf for infinities (vgetexp)."""
+    return _masked(lanes, "getexp", x)
+
+
+def mantissa_of(lanes: Lanes, x: str) -> str:
+    """Return m of x = 2^k m, 1 <= m < 2: 1 for zeros and infinity, nan for negative x (vgetmant)."""
+    return _masked(lanes, "getmant", x, [f"i32 {_FROM_1_TO_2 | _NAN_IF_NEGATIVE}"])
+
+
+def _masked(lanes: Lanes, name: str, x: str, immediates: list[str] | None = None) -> str:
+    def call(piece: Lanes, values: list[str]) -> str:
+        kind, full = piece.float_type, piece.width * piece.bits == _REGISTER_BITS
+        mask = f"i{max(8, piece.width)}"
+        arguments = [f"{kind} {values[0]}", *(immediates or ()), f"{kind} zeroinitializer", f"{mask} -1"]
+        arguments += [f"i32 {_CURRENT_ROUNDING}"] * full
+        parameters = [argument.rpartition(" ")[0] for argument in arguments]
+        return _call(piece, f"mask.{name}.p#", kind, parameters, arguments)
+
+    return _by_registers(lanes, [x], call)
 
 
 def reciprocal_estimate(lanes: Lanes, x: str) -> str:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.exp import emit_exp
+from gradloomc.codegen.vecmath.log_table import log_by_table, log_in_base_by_table
 from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
     coefficients,
     polynomial,
 )
+from gradloomc.codegen.x86 import has_avx512
 
 __all__ = [
     "Mantissa",
@@ -107,17 +109,21 @@ def with_poles(lanes: Lanes, x: str, y: str) -> str:
 def emit_log(lanes: Lanes, x: str) -> str:
     """Return the natural logarithm."""
     lanes = lanes.exact()
+    if has_avx512(lanes):
+        return log_by_table(lanes, x)
     return with_poles(lanes, x, log_of(lanes, split(lanes, x)))
 
 
 def _log_in_base(
-    lanes: Lanes, x: str, inverse: tuple[float, float], unit: tuple[float, float]
+    lanes: Lanes, x: str, base: str, inverse: tuple[float, float], unit: tuple[float, float]
 ) -> str:
     """Return log(x) / log(base) = k * unit + log(1+f) * inverse, both constants in two parts.
 
     f * inverse is rounded only together with what log(1+f) adds to f, and |k * unit| is at least
     twice that sum unless k = 0.
     """
+    if has_avx512(lanes):
+        return log_in_base_by_table(lanes, x, base, inverse, unit)
     number = split(lanes, x)
     k, f = number.k, number.f
     half = half_square(lanes, f)
@@ -126,7 +132,7 @@ def _log_in_base(
     if unit[1]:
         low = lanes.fma(k, unit[1], low)
     fraction = lanes.fma(f, inverse[0], lanes.fma(bend, inverse[0], low))
-    return lanes.add(k, fraction) if unit[0] == 1.0 else lanes.fma(k, unit[0], fraction)
+    return with_poles(lanes, x, lanes.add(k, fraction) if unit[0] == 1.0 else lanes.fma(k, unit[0], fraction))
 
 
 def emit_log2(lanes: Lanes, x: str) -> str:
@@ -136,7 +142,7 @@ def emit_log2(lanes: Lanes, x: str) -> str:
         "f64": (1.4426950408889634, 2.0355273740931033e-17),
         "f32": (1.4426950216293335, 1.925963033500011e-08),
     }[lanes.dtype]
-    return with_poles(lanes, x, _log_in_base(lanes, x, inverse, (1.0, 0.0)))
+    return _log_in_base(lanes, x, "log2", inverse, (1.0, 0.0))
 
 
 def emit_log10(lanes: Lanes, x: str) -> str:
@@ -151,7 +157,7 @@ def emit_log10(lanes: Lanes, x: str) -> str:
         "f64": (0.30102999566383914, 1.42050232272661e-13),
         "f32": (0.301025390625, 4.605039066518657e-06),
     }[lanes.dtype]
-    return with_poles(lanes, x, _log_in_base(lanes, x, inverse, unit))
+    return _log_in_base(lanes, x, "log10", inverse, unit)
 
 
 def log_corrected(lanes: Lanes, total: str, error: str, doubled: str | None = None) -> str:
@@ -160,6 +166,8 @@ def log_corrected(lanes: Lanes, total: str, error: str, doubled: str | None = No
     The error, scaled by the exponent of the total, joins f, so that no second division is needed.
     Where the mask `doubled` holds, the result is log(2 total), which total itself may not reach.
     """
+    if has_avx512(lanes):
+        return log_by_table(lanes, total, error, doubled)
     form = FORMATS[lanes.dtype]
     number = split(lanes, total, subnormal=False)
     # From 2^mantissa on the error is below the last place, and 2^-k may leave the format.
