@@ -167,6 +167,26 @@ POLYNOMIALS = [
         2,
     ),
     Polynomial(
+        "exp",
+        "(e^r - 1)/r by r, |r| <= ln(2)/2",
+        series(lambda r: mp.expm1(r) / r, ONE),
+        abs,
+        -HALF_LN2,
+        HALF_LN2,
+        None,
+        5,
+    ),
+    Polynomial(
+        "exp_table",
+        "(e^r - 1)/r by r, |r| <= ln(2)/32",
+        series(lambda r: mp.expm1(r) / r, ONE),
+        abs,
+        -HALF_LN2 / 16,
+        HALF_LN2 / 16,
+        5,
+        None,
+    ),
+    Polynomial(
         "exp2",
         "(2^r - 1)/r by r, |r| <= 1/2",
         series(lambda r: mp.expm1(r * mp.log(2)) / r, mp.log(2)),
@@ -346,9 +366,13 @@ def inverse_entry(index: int) -> float:
 
 
 def tables(dtype: str) -> dict[str, list[float]]:
-    """Return the tables of `vecmath/log_table.py`: factors and their negative logarithms, in two parts."""
+    """Return the tables of 16 entries, in two parts: factors and their negative logarithms, powers of two."""
     inverses = [inverse_entry(index) for index in range(16)]
     found = {"inverse": inverses}
+    if dtype == "f64":
+        powers = [mp.mpf(2) ** (mp.mpf(j) / 16) for j in range(16)]
+        found["exp_high"] = [rounded(power, dtype) for power in powers]
+        found["exp_low"] = [rounded(t - mp.mpf(high), dtype) for t, high in zip(powers, found["exp_high"], strict=True)]
     for name, base in (("log", mp.e), ("log2", 2), ("log10", 10)):
         exact = [-mp.log(mp.mpf(r)) / mp.log(base) for r in inverses]
         part = HIGH_PARTS[dtype][name]
@@ -381,7 +405,7 @@ def main() -> None:
             print("        ),", flush=True)
         print("    },")
     print("}")
-    print("\n# By the sixteenth of [1, 2) in which a mantissa lies.")
+    print("\n# By the sixteenth of [1, 2) in which a mantissa lies; for exp, 2^(j/16) by j.")
     print("TABLES: dict[str, dict[str, tuple[float, ...]]] = {")
     for dtype in ("f64", "f32"):
         print(f'    "{dtype}": {{')

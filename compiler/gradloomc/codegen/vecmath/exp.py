@@ -1,15 +1,20 @@
 """Exponentials: exp, exp2, expm1 and the logistic function.
 
-exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2)/2 (Cody & Waite's two-part reduction),
-and exp(r) = cosh(r) + sinh(r) from two short polynomials in r^2. The scaling by 2^n is a product of
+exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2)/2 (Cody & Waite's two-part reduction). In f32, exp(r) is a
+polynomial; in f64, and where the 1 must not be added yet, cosh(r) - 1 + sinh(r) from two short ones in r^2. AVX-512 has
+a table of 2^(j/16) in f64, so n counts sixteenths. The scaling by 2^n is one instruction there, elsewhere a product of
 two powers of two, which overflows and rounds to subnormal numbers by itself, as it should.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from gradloomc.codegen.lanes import Lanes
+from gradloomc.codegen.vecmath.coefficients import TABLES
 from gradloomc.codegen.vecmath.primitives import FORMATS, coefficients, polynomial
-from gradloomc.codegen.x86 import has_avx512, scale_by_power
+from gradloomc.codegen.x86 import has_avx512, scale_by_power, table_lookup
 
 __all__ = [
     "LOG2_E",
@@ -73,26 +78,55 @@ def scale(lanes: Lanes, value: str, bits: str, n: str) -> str:
     return lanes.mul(lanes.mul(value, first), second)
 
 
-def _exp_factors(lanes: Lanes, x: str) -> tuple[str, str, str]:
-    """Return (e^r - 1, bits, n) with e^x = 2^n e^r and n + 2 * bias in the low bits of `bits`."""
+class _Product(NamedTuple):
+    """e^x = 2^n (one + rest): n + 2 * bias in the low bits of `bits`; n may have a fraction (see `scale_by_power`)."""
+
+    one: str | float
+    rest: Callable[[str | float], str]  # adds `rest` to a number, with one rounding
+    bits: str
+    n: str
+
+
+def _exp_product(lanes: Lanes, x: str) -> _Product:
+    """Reduce x and write the factors of e^x."""
     form = FORMATS[lanes.dtype]
     x = lanes.clamp_below(lanes.clamp_above(x, form.exp_high), form.exp_low)
+    if lanes.bits == 64 and has_avx512(lanes):
+        return _exp_product_by_table(lanes, x)
     bits, n, r = reduce_exp(lanes, x, 2 * form.bias)
-    return expm1_reduced(lanes, r), bits, n
+    if lanes.bits == 32:
+        q = polynomial(lanes, r, coefficients(lanes, "exp"))
+        return _Product(1.0, lambda number: lanes.fma(r, q, number), bits, n)
+    p = expm1_reduced(lanes, r)
+    return _Product(1.0, lambda number: lanes.add(p, number), bits, n)
+
+
+def _exp_product_by_table(lanes: Lanes, x: str) -> _Product:
+    """Reduce x by sixteenths of ln 2: 2^n has the fraction of n, 2^(j/16), in a table."""
+    form, tables = FORMATS[lanes.dtype], TABLES[lanes.dtype]
+    magic = form.magic / 16
+    shifted = lanes.fma(x, LOG2_E, magic)
+    n = lanes.sub(shifted, magic)
+    r = lanes.fma(n, -form.ln2_low, lanes.fma(n, -form.ln2_high, x))
+    bits = lanes.float_to_bits(shifted)
+    power = table_lookup(lanes, bits, tables["exp_high"])
+    q = polynomial(lanes, r, coefficients(lanes, "exp_table"))
+    rest = lanes.fma(lanes.mul(power, r), q, table_lookup(lanes, bits, tables["exp_low"]))
+    return _Product(power, lambda number: lanes.add(rest, number), bits, n)
 
 
 def emit_exp(lanes: Lanes, x: str) -> str:
     """Return e^x."""
     lanes = lanes.exact()
-    p, bits, n = _exp_factors(lanes, x)
-    return scale(lanes, lanes.add(p, 1.0), bits, n)
+    product = _exp_product(lanes, x)
+    return scale(lanes, product.rest(product.one), product.bits, product.n)
 
 
 def exp_rounding_error(lanes: Lanes, x: str) -> str:
-    """Return what `emit_exp` loses in its last addition, the larger part of its error."""
-    p, bits, n = _exp_factors(lanes, x)
-    total = lanes.add(p, 1.0)
-    return scale(lanes, lanes.add(lanes.sub(1.0, total), p), bits, n)
+    """Return what `emit_exp` loses in its last rounding, the larger part of its error."""
+    product = _exp_product(lanes, x)
+    lost = product.rest(lanes.sub(product.one, product.rest(product.one)))
+    return scale(lanes, lost, product.bits, product.n)
 
 
 def emit_exp2(lanes: Lanes, x: str) -> str:
