@@ -4,6 +4,8 @@
 // Compiled for the dimensions that the benchmark has, so that a point's coordinates are registers.
 #include "module.hpp"
 
+#include <limits>
+
 extern const Py_ssize_t argument_count = 4;
 void prepare() {}
 
@@ -23,36 +25,35 @@ template <int d> struct Component {
     Vector mass, weighted[d], outer[d][d];
 };
 
-// A block of points, coordinate by coordinate.
-template <int d> using Points = Vector[d][vectors];
-
+// A block of points: vector by vector, the coordinates of eight points.
 template <int d> struct Block {
-    Points<d> points;
+    Vector at[vectors][d];
 };
 
-// y = Q (x - μ), and the exponent α + log|Q| - |y|²/2.
+// y = Q (x - μ), the exponents α + log|Q| - |y|²/2, and the largest exponents so far.
 template <int d>
-static void whiten(const Component<d> &component, const Points<d> &x, Points<d> &y,
-                   Vector *__restrict exponent) {
+static void whiten(const Component<d> &component, const Block<d> &x, Block<d> &whitened,
+                   Vector *__restrict exponent, Vector *__restrict largest) {
     for (npy_intp v = 0; v < vectors; ++v) {
-        Vector centred[d], square = {};
+        Vector centred[d], y[d], square = {};
 #pragma GCC unroll 16
-        for (int j = 0; j < d; ++j) centred[j] = x[j][v] - component.mean[j];
+        for (int j = 0; j < d; ++j) centred[j] = x.at[v][j] - component.mean[j];
 #pragma GCC unroll 16
         for (int i = 0; i < d; ++i) {
-            Vector entry = component.factor[i][0] * centred[0];
+            y[i] = component.factor[i][0] * centred[0];
 #pragma GCC unroll 16
-            for (int j = 1; j <= i; ++j) entry += component.factor[i][j] * centred[j];
-            y[i][v] = entry;
-            square += entry * entry;
+            for (int j = 1; j <= i; ++j) y[i] += component.factor[i][j] * centred[j];
+            whitened.at[v][i] = y[i];
+            square += y[i] * y[i];
         }
         exponent[v] = component.offset - 0.5 * square;
+        largest[v] = largest[v] > exponent[v] ? largest[v] : exponent[v];
     }
 }
 
 // outer += w y (x - μ)ᵀ for a tile of at most rows × columns entries on or below the diagonal.
 template <int d, int from_row, int from_column, int rows, int columns>
-static void add_tile(Component<d> &component, const Points<d> &x, const Points<d> &y) {
+static void add_tile(Component<d> &component, const Block<d> &x, const Block<d> &y) {
     Vector sums[rows][columns];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i)
@@ -61,10 +62,10 @@ static void add_tile(Component<d> &component, const Points<d> &x, const Points<d
     for (npy_intp v = 0; v < vectors; ++v) {
         Vector row[rows];
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; ++i) row[i] = y[from_row + i][v];
+        for (int i = 0; i < rows; ++i) row[i] = y.at[v][from_row + i];
 #pragma GCC unroll 16
         for (int j = 0; j < columns; ++j) {
-            const Vector column = x[from_column + j][v] - component.mean[from_column + j];
+            const Vector column = x.at[v][from_column + j] - component.mean[from_column + j];
 #pragma GCC unroll 16
             for (int i = 0; i < rows; ++i)
                 if (from_column + j <= from_row + i) sums[i][j] += row[i] * column;
@@ -76,50 +77,42 @@ static void add_tile(Component<d> &component, const Points<d> &x, const Points<d
         for (int j = 0; j < columns; ++j) component.outer[from_row + i][from_column + j] = sums[i][j];
 }
 
+// Adds w, w y and w y (x - μ)ᵀ of a block, with w the exponential times the normalizer's inverse.
 template <int d>
-static void accumulate(Component<d> &component, const Points<d> &x, Points<d> &y,
-                       const Vector *__restrict weight) {
-    Vector mass = component.mass;
-    for (npy_intp v = 0; v < vectors; ++v) mass += weight[v];
-    component.mass = mass;
-    for (int i = 0; i < d; ++i) {
-        Vector sum = component.weighted[i];
-        for (npy_intp v = 0; v < vectors; ++v) {
-            y[i][v] *= weight[v];
-            sum += y[i][v];
-        }
-        component.weighted[i] = sum;
+static void accumulate(Component<d> &component, const Block<d> &x, Block<d> &y,
+                       const Vector *__restrict exponential, const Vector *__restrict inverse) {
+    Vector mass = component.mass, weighted[d];
+#pragma GCC unroll 16
+    for (int i = 0; i < d; ++i) weighted[i] = component.weighted[i];
+    for (npy_intp v = 0; v < vectors; ++v) {
+        const Vector weight = exponential[v] * inverse[v];
+        mass += weight;
+#pragma GCC unroll 16
+        for (int i = 0; i < d; ++i) weighted[i] += y.at[v][i] *= weight;
     }
+    component.mass = mass;
+#pragma GCC unroll 16
+    for (int i = 0; i < d; ++i) component.weighted[i] = weighted[i];
     constexpr int half = d / 2, rest = d - half;
     add_tile<d, 0, 0, half, half>(component, x, y);
     add_tile<d, half, 0, rest, half>(component, x, y);
     add_tile<d, half, half, rest, rest>(component, x, y);
 }
 
-// Softmax over components, point by point, in place; returns the sum of log Σ exp over `count`.
-static double softmax(npy_intp components, npy_intp count, double *__restrict exponents) {
-    double largest[points_per_block], normalizer[points_per_block];
-    std::copy_n(exponents, points_per_block, largest);
-    std::fill_n(normalizer, points_per_block, 0.0);
-    for (npy_intp k = 1; k < components; ++k)
-        for (npy_intp s = 0; s < points_per_block; ++s)
-            largest[s] = std::max(largest[s], exponents[k * points_per_block + s]);
-    for (npy_intp k = 0; k < components; ++k)
+// Turns exponents into exponentials and `largest` into 1 / Σ exp, with 0 for lanes behind the last
+// point; returns the sum of log Σ exp.
+static double normalize(npy_intp components, npy_intp count, double *__restrict exponents,
+                        double *__restrict largest) {
+    double normalizer[points_per_block] = {}, value = 0;
+    for (npy_intp k = 0; k < components; ++k, exponents += points_per_block)
         for (npy_intp s = 0; s < points_per_block; ++s) {
-            double &entry = exponents[k * points_per_block + s];
-            entry = std::exp(entry - largest[s]);
-            normalizer[s] += entry;
+            exponents[s] = std::exp(exponents[s] - largest[s]);
+            normalizer[s] += exponents[s];
         }
     for (npy_intp s = 0; s < points_per_block; ++s) {
-        const bool real = s < count;
-        largest[s] = real ? largest[s] + std::log(normalizer[s]) : 0.0;
-        normalizer[s] = real ? 1 / normalizer[s] : 0.0;
+        value += s < count ? largest[s] + std::log(normalizer[s]) : 0.0;
+        largest[s] = s < count ? 1 / normalizer[s] : 0.0;
     }
-    for (npy_intp k = 0; k < components; ++k)
-        for (npy_intp s = 0; s < points_per_block; ++s)
-            exponents[k * points_per_block + s] *= normalizer[s];
-    double value = 0;
-    for (npy_intp s = 0; s < points_per_block; ++s) value += largest[s];
     return value;
 }
 
@@ -189,15 +182,16 @@ static PyObject *fused(const Array &alphas, const Array &means, const Array &icf
     double value = constant(n, d, k);
     for (npy_intp at = 0; at < n; at += points_per_block) {
         const npy_intp count = std::min(points_per_block, n - at);
-        alignas(64) Points<d> x = {};
+        Block<d> x = {};
+        Vector largest[vectors];
         for (npy_intp s = 0; s < count; ++s)
-            for (int j = 0; j < d; ++j)
-                reinterpret_cast<double *>(x[j])[s] = points.data[(at + s) * d + j];
+            for (int j = 0; j < d; ++j) x.at[s / lanes][j][s % lanes] = points.data[(at + s) * d + j];
+        std::fill_n(&largest[0][0], points_per_block, std::numeric_limits<double>::lowest());
         for (npy_intp c = 0; c < k; ++c)
-            whiten<d>(components[c], x, whitened[c].points, exponents.data() + c * vectors);
-        value += softmax(k, count, reinterpret_cast<double *>(exponents.data()));
+            whiten<d>(components[c], x, whitened[c], exponents.data() + c * vectors, largest);
+        value += normalize(k, count, &exponents[0][0], &largest[0][0]);
         for (npy_intp c = 0; c < k; ++c)
-            accumulate<d>(components[c], x, whitened[c].points, exponents.data() + c * vectors);
+            accumulate<d>(components[c], x, whitened[c], exponents.data() + c * vectors, largest);
     }
 
     const double largest = *std::max_element(alphas.data, alphas.data + k);
