@@ -41,11 +41,19 @@ PyObject *run(PyObject *const *arguments) {
     const Array by_spot = empty_like(spot), by_strike = empty_like(spot),
                 by_expiry = empty_like(spot), by_volatility = empty_like(spot),
                 by_rate = empty_like(spot);
+    // Few options fit between two calls of the library, so memory is told early what comes next.
+    constexpr npy_intp part = 64, line = 64 / sizeof(Scalar);
     double value = 0;
-    for (npy_intp at = 0; at < spot.size; at += block)
-        value += fused(std::min(block, spot.size - at), spot.data + at, strike.data + at,
+    for (npy_intp at = 0; at < spot.size; at += part) {
+        for (const Array &in : {spot, strike, expiry, volatility, rate})
+            for (npy_intp j = part; j < 2 * part; j += line) __builtin_prefetch(in.data + at + j);
+        for (const Array &out : {by_spot, by_strike, by_expiry, by_volatility, by_rate})
+            for (npy_intp j = part; j < 2 * part; j += line)
+                __builtin_prefetch(out.data + at + j, 1);
+        value += fused(std::min(part, spot.size - at), spot.data + at, strike.data + at,
                        expiry.data + at, volatility.data + at, rate.data + at, by_spot.data + at,
                        by_strike.data + at, by_expiry.data + at, by_volatility.data + at,
                        by_rate.data + at);
+    }
     return result(value, {by_spot, by_strike, by_expiry, by_volatility, by_rate});
 }

@@ -2,8 +2,6 @@
 // in place of their arguments, and two products for the weights.
 #include "blas.hpp"
 
-#include <memory>
-
 extern const Py_ssize_t argument_count = 6;
 void prepare() { find_sgemm(); }
 
@@ -43,18 +41,19 @@ PyObject *run(PyObject *const *arguments) {
     const int batch = x.extent(0), inputs = x.extent(1), size = state.extent(1), all = 4 * size;
     const Array by_by_input = empty_like(by_input), by_by_state = empty_like(by_state),
                 by_bias = empty_like(bias);
-    std::unique_ptr<float[]> gates(new float[batch * all]);
+    static std::vector<float> gates;  // kept from call to call, as fresh pages would cost time
+    gates.resize(batch * all);
 
-    multiply(false, false, batch, all, inputs, x.data, by_input.data, gates.get());
-    multiply(false, false, batch, all, size, state.data, by_state.data, gates.get(), 1);
+    multiply(false, false, batch, all, inputs, x.data, by_input.data, gates.data());
+    multiply(false, false, batch, all, size, state.data, by_state.data, gates.data(), 1);
     std::fill_n(by_bias.data, all, 0.0f);
     double value = 0;
     for (int i = 0; i < batch; ++i) {
-        float *g = gates.get() + i * all;
+        float *g = gates.data() + i * all;
         value += row(size, 2.0f / (batch * size), bias.data, cell.data + i * size, g, g + size,
                      g + 2 * size, g + 3 * size, by_bias.data);
     }
-    multiply(true, false, inputs, all, batch, x.data, gates.get(), by_by_input.data);
-    multiply(true, false, size, all, batch, state.data, gates.get(), by_by_state.data);
+    multiply(true, false, inputs, all, batch, x.data, gates.data(), by_by_input.data);
+    multiply(true, false, size, all, batch, state.data, gates.data(), by_by_state.data);
     return result(value / (batch * size), {by_by_input, by_by_state, by_bias});
 }

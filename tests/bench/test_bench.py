@@ -182,6 +182,17 @@ def test_measuring_a_pair_fills_every_figure() -> None:
     assert pair.peak_memory and pair.memory_before and pair.peak_memory >= pair.memory_before > 1_000_000
 
 
+@every_workload
+def test_gradloom_passes_the_check_of_every_row(workload: Workload) -> None:
+    pair = measure_pair(workload.name, "gradloom", "test", seconds=0.001)
+    assert (pair.status, pair.reason) == ("ok", "")
+
+
+def test_a_product_has_no_value_to_be_wrong() -> None:
+    pair = measure_pair("rosenbrock_hvp", "numpy", "test", seconds=0.001)
+    assert (pair.status, pair.value_error, pair.gradient_errors) == ("ok", None, [0.0])
+
+
 def test_a_missing_library_is_reported_as_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(self: object) -> str:
         raise ModuleNotFoundError("No module named 'numba'")
