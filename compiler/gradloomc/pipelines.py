@@ -16,6 +16,7 @@ from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
 from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
+from gradloomc.lowering.reassociate import split_sums
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
@@ -56,7 +57,7 @@ def end_differentiation(function: Op) -> Op:
 
 def prepare(function: Op) -> Op:
     """Bring an nd function, in place, to what is materialized and fused; return it."""
-    return lower_products(clean(end_differentiation(function)))
+    return split_sums(lower_products(clean(end_differentiation(function))))
 
 
 def to_kernels(function: Op) -> Op:

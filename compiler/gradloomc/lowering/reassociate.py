@@ -1,18 +1,26 @@
-"""Move sums into products: the sum of a matrix product's rows is the product of the summed rows, and takes a fraction of
-the work.
+"""Sums by their linearity: what does not vary along the summed axes is taken out of a sum.
 
-It is what the gradient of anything that is broadcast before a product asks for: of a mean that is subtracted, of a bias
-that is added. With X for what is summed over n, `sum_n (X_n Y) = (sum_n X_n) Y`. Only a product that nobody else needs
-is replaced; both ways round the same number of roundings or fewer.
+Two rewrites, both of which the gradients of everything that is broadcast ask for (a mean that is subtracted, a scale, a
+bias). The sum of a matrix product's rows is the product of the summed rows, and takes a fraction of the work:
+`sum_n (X_n Y) = (sum_n X_n) Y`. And `sum_j (f a_j + g b_j) = f sum_j a_j + g sum_j b_j`: if f and g are known only after
+another pass over the arrays (a variance, the normalizer of a softmax) but a and b before, then the sums can be found in
+that other pass, and one pass over memory is saved.
+
+Each side rounds as often or less. Values differ where a sum overflows but the scaled one would not.
 """
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.dialects.nd.product import free_axes
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Op, Value
+from gradloomc.ir.opdef import OpDef
+from gradloomc.ir.types import TensorType
+from gradloomc.passes.cse import eliminate_common_subexpressions
+from gradloomc.passes.dce import eliminate_dead_code
 
 Ints = tuple[int, ...]
 
@@ -34,8 +42,6 @@ def move_sums_into_products(function: Op) -> Op:
                     moved = True
             body.ops.append(op)
     if moved:
-        from gradloomc.passes.dce import eliminate_dead_code
-
         eliminate_dead_code(function)
     return function
 
@@ -88,3 +94,140 @@ def _summed_product(op: Op, axes: Ints) -> Value | None:
 
 def _renumbered(axes: Ints, gone: Sequence[int]) -> Ints:
     return tuple(axis - sum(other < axis for other in gone) for axis in axes)
+
+
+# A sum is split into at most so many.
+MOST_SUMS = 4
+
+
+class _Term(NamedTuple):
+    """A part of a sum: `core`, scaled by factors that do not vary along the summed axes, each with the op that does it."""
+
+    core: Value
+    factors: tuple[tuple[OpDef, Value], ...]
+    negative: bool
+
+
+def split_sums(function: Op) -> Op:
+    """Take factors out of sums that would need a pass over memory of their own, in place; return the function."""
+    body = body_of(function)
+    if sum("reduction" in op.kind.tags for op in body.ops) < 2:
+        return function
+    operations, body.ops = body.ops, []
+    passes: dict[Value, int] = {}
+    changed = False
+    with at(body):
+        for op in operations:
+            if op.kind is nd.reduce_sum and op.results[0].type.element.kind == "f":
+                insertion.location = op.location
+                result = _split(op, passes)
+                if result is not None:
+                    op.results[0].replace_all_uses_with(result)
+                    changed = True
+            _count_passes(op, passes)
+            body.ops.append(op)
+    if changed:
+        eliminate_common_subexpressions(function)
+        eliminate_dead_code(function)
+    return function
+
+
+def _count_passes(op: Op, passes: dict[Value, int]) -> None:
+    """Note how many passes over memory have to be over before an op's results are known."""
+    before = max([passes.get(operand, 0) for operand in op.operands], default=0)
+    ends_pass = "reduction" in op.kind.tags or "extern" in op.kind.tags
+    for result in op.results:
+        passes[result] = before + ends_pass
+
+
+def _split(op: Op, passes: dict[Value, int]) -> Value | None:
+    (value,), axes = op.operands, op.attributes["axes"]
+    last = passes.get(value, 0)
+    if last == 0:
+        return None
+    terms: list[_Term] = []
+    if not _collect(value, axes, (), False, last, passes, terms):
+        return None
+    kept = [axis for axis in range(value.type.rank) if axis not in axes]
+    type = op.results[0].type
+    built = len(insertion.block.ops) if insertion.block else 0
+    total: Value | None = None
+    for term in terms:
+        part = nd.reduce_sum(term.core, axes=axes)
+        for kind, factor in reversed(term.factors):
+            scale = _on_kept_axes(factor, kept, type)
+            part = kind(part, scale) if kind is nd.div else kind(scale, part)
+        if term.negative:
+            part = nd.neg(part)
+        total = part if total is None else nd.add(total, part)
+    if insertion.block:
+        for made in insertion.block.ops[built:]:
+            _count_passes(made, passes)
+    return total
+
+
+def _collect(
+    value: Value,
+    axes: Ints,
+    factors: tuple[tuple[OpDef, Value], ...],
+    negative: bool,
+    last: int,
+    passes: dict[Value, int],
+    terms: list[_Term],
+) -> bool:
+    """Take a value that is known only in pass `last` apart, down to parts that are known earlier; tell if it can be."""
+    if passes.get(value, 0) < last:
+        terms.append(_Term(value, factors, negative))
+        return bool(factors) and len(terms) <= MOST_SUMS
+    op = value.op
+    if op is None:
+        return False
+    if op.kind is nd.neg:
+        return _collect(op.operands[0], axes, factors, not negative, last, passes, terms)
+    if op.kind in (nd.add, nd.sub):
+        x, y = op.operands
+        flipped = negative != (op.kind is nd.sub)
+        return _collect_added(x, axes, factors, negative, last, passes, terms) and _collect_added(
+            y, axes, factors, flipped, last, passes, terms
+        )
+    if op.kind in (nd.mul, nd.mul_no_nan, nd.div):
+        x, y = op.operands
+        if op.kind is nd.mul and _is_constant_along(y, axes):
+            x, y = y, x
+        if op.kind is nd.div:
+            x, y = y, x
+        if _is_constant_along(x, axes):
+            return _collect(y, axes, (*factors, (op.kind, x)), negative, last, passes, terms)
+    return False
+
+
+def _collect_added(value: Value, axes: Ints, factors: Any, negative: bool, last: int, passes: Any, terms: Any) -> bool:
+    """Collect an addend; one that is known early needs no factor."""
+    if passes.get(value, 0) < last:
+        terms.append(_Term(value, factors, negative))
+        return len(terms) <= MOST_SUMS
+    return _collect(value, axes, factors, negative, last, passes, terms)
+
+
+def _is_constant_along(value: Value, axes: Ints) -> bool:
+    """Tell whether a value is broadcast along all of these axes."""
+    op = value.op
+    if op is None:
+        return False
+    if op.kind is nd.constant:
+        return op.attributes["value"].is_splat
+    if op.kind is not nd.broadcast:
+        return False
+    extents = op.operands[0].type.shape
+    return all(extent == 1 for extent, dim in zip(extents, op.attributes["dims"], strict=True) if dim in axes)
+
+
+def _on_kept_axes(value: Value, kept: Sequence[int], type: TensorType) -> Value:
+    """Return a value that is broadcast along the summed axes on the others alone."""
+    op: Op = value.owner
+    if op.kind is nd.constant:
+        return nd.splat(op.attributes["value"].array.item(), type)
+    source, dims = op.operands[0], op.attributes["dims"]
+    shape = tuple(extent for extent, dim in zip(source.type.shape, dims, strict=True) if dim in kept)
+    left = tuple(kept.index(dim) for dim in dims if dim in kept)
+    return nd.broadcast(nd.reshape(source, shape=shape), shape=type.shape, dims=left)
