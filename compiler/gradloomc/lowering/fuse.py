@@ -337,7 +337,7 @@ class Fuser:
     def view(self, value: Value) -> Value:
         """Return the new function's value for one that is in memory."""
         found = self.values.get(value)
-        if found is None and value in self.layouts:
+        if found is None and self.layouts.get(value):
             straight = tuple(range(value.type.rank))
             layout, array = next(iter(self.layouts[value].items()))
             if straight in self.layouts[value]:

@@ -61,6 +61,5 @@ def trace_flat(
         except Exception as error:
             raise _own_cause(error) from None
         trace.check_captured()
-        trace.keep_own_arrays()
-        finish_function(function, results)
+        finish_function(function, trace.keep_own_arrays(results))
     return Traced(function, trace.captured, trace.closed)

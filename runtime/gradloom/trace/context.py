@@ -122,11 +122,11 @@ class Trace:
         """The captured arrays, in the order of their hidden arguments."""
         return [array for array, _, _ in self._arrays.values()]
 
-    def keep_own_arrays(self) -> None:
+    def keep_own_arrays(self, results: list[Value]) -> list[Value]:
         """Turn captured arrays that nobody else can reach any more, hence nobody can change, into constants.
 
         The function made them itself, from shapes or other numbers (a mask, indices of a triangle). To be called when
-        it has returned.
+        it has returned, with what it returns; returns the same with constants in it.
         """
         own = [
             key
@@ -141,14 +141,16 @@ class Trace:
         for index, argument in enumerate(self.block.arguments):
             argument.index = index
         made = Block()
+        constants: dict[Value, Value] = {}
         with at(made):
             for key in own:
                 array, argument, _ = self._arrays.pop(key)
-                constant = nd.constant(value=Dense(argument.type, array))
-                argument.replace_all_uses_with(constant)
+                constants[argument] = nd.constant(value=Dense(argument.type, array))
+                argument.replace_all_uses_with(constants[argument])
         for op in made.ops:
             op.parent = self.block
         self.block.ops[:0] = made.ops
+        return [constants.get(result, result) for result in results]
 
     def check_captured(self) -> None:
         """Raise if a captured array was written during the trace: its uses would all see the last state."""
