@@ -23,7 +23,7 @@ from gradloomc.passes.dce import eliminate_dead_code
 
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = "lower-products,fuse,to-loops,relieve-divider,fuse-multiply-add,parallelize"
+LOWER = "lower-products,split-sums,fuse,to-loops,relieve-divider,fuse-multiply-add,parallelize"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Whole NumPy programs whose schedule decides their speed: what they move and keep, counted, and that they are right."""
+"""Whole NumPy programs whose schedule decides their speed: what they move and keep, and that they are right."""
 
 from collections.abc import Callable
 from typing import Any

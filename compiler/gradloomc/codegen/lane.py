@@ -317,7 +317,7 @@ class Lane:
         return self.body.emit(f"icmp sge {kind} <{iota}>, {self.v.splat(covered, ir_types.i64)}", self.v.of("i1"))
 
     def combined(self, op: Op, old: str, value: str) -> str:
-        """Return one step of a reduction; lanes that do not count keep what they had (one instruction, where masked)."""
+        """Return one step of a reduction; lanes that do not count keep what they had (masked: one instruction)."""
         how, element = op.attributes["combine"], op.operands[0].type
         factors = added_product(op)
         if factors is None:
@@ -369,7 +369,7 @@ class Lane:
 
 
 def added_product(op: Op) -> tuple[Value, Value] | None:
-    """Return the factors if a sink adds up a product that nobody else uses: that takes one instruction, one rounding."""
+    """Return the factors if a sink adds up a product that nobody else uses: one instruction, one rounding."""
     product = op.operands[0].op
     if op.attributes["combine"] != "add" or product is None or product.kind is not s.mulf:
         return None

@@ -22,7 +22,7 @@ from gradloomc.ir.extents import hint_of, is_symbolic
 from gradloomc.ir.inline import copy_op
 from gradloomc.ir.types import ScalarType, tensor
 from gradloomc.lowering import unroll
-from gradloomc.lowering.index_maps import IndexMap, identity_map, inside_range, operand_map, sources_of
+from gradloomc.lowering.index_maps import IndexMap, inside_range, operand_map, sources_of
 from gradloomc.lowering.loop_order import Access, Write, choose_loop_order, is_read_often, runs_along
 from gradloomc.lowering.loops import neutral_element
 from gradloomc.lowering.materialize import (
@@ -417,7 +417,8 @@ class Fuser:
         with at(builder.block):
             for position, root in enumerate(group.roots):
                 found = len(yielded)
-                for index_map, dims in root.parts(root.offset):
+                parts = list(root.parts(root.offset))
+                for index_map, dims in parts:
                     if root.short and unroll.is_masked_off(root.value, dims):
                         continue
                     scalar = builder.pull(root.source, index_map)
@@ -428,8 +429,8 @@ class Fuser:
                     yielded.append(scalar)
                     outputs.append((position, dims))
                 if len(yielded) == found:
-                    yielded.append(builder.pull(root.source, index_map))
-                    outputs.append((position, dims))
+                    yielded.append(builder.pull(root.source, parts[0][0]))
+                    outputs.append((position, parts[0][1]))
             kernel.yield_.build(yielded, {})
         first = group.roots[0].value.op
         insertion.location = first.location if first else insertion.location
@@ -449,7 +450,9 @@ class Fuser:
         extents = tuple(group.shape[dim] for dim in loop_order)
         renamed = [tuple(place[dim] if dim >= 0 else dim for dim in dims) for _, dims in outputs]
         layouts = [
-            self.layout_of_result(root, next(dims for (k, _), dims in zip(outputs, renamed, strict=True) if k == position))
+            self.layout_of_result(
+                root, next(dims for (k, _), dims in zip(outputs, renamed, strict=True) if k == position)
+            )
             for position, root in enumerate(group.roots)
         ]
         described = []

@@ -30,8 +30,8 @@ class Plan:
 
     `reasons` says why a value is materialized; `stored` ones are read from memory by their users; `views` are another
     shape of what is in memory; `unrolled` reductions are written out in the loops that use them, and `split` ones
-    become a reduction for each element of the axes given there (see unroll.py). `executed` is the level at which an op's
-    result is computed, `available` the one from which on it can be read, `cost` what an element takes to compute.
+    become a reduction for each element of the axes given there (see unroll.py). `executed` is the level at which an
+    op's result is computed, `available` the one from which on it can be read, `cost` what an element takes to compute.
     """
 
     __slots__ = ("available", "cost", "executed", "reasons", "split", "stored", "unrolled", "views")
@@ -238,7 +238,7 @@ def _keep_broadcast_operands(plan: Plan, operations: list[Op], outputs: Sequence
 
 
 def _computed_once_for_all_parts(plan: Plan, operations: list[Op], outputs: Sequence[Value]) -> set[Value]:
-    """Return the values that only unrolled and split reductions need: broadcast along their axes, they stay one value."""
+    """Return the values that only unrolled and split reductions need: broadcast along their axes, they are one."""
     if not plan.unrolled and not plan.split:
         return set()
     parts, rest = [], list(outputs)

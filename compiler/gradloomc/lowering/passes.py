@@ -9,6 +9,7 @@ from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
 from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
+from gradloomc.lowering.reassociate import split_sums
 from gradloomc.passes.base import Pass
 
 
@@ -75,3 +76,16 @@ class Parallelize(Pass):
     def run(self, module: Module) -> None:
         for function in module.block.ops:
             parallelize_function(function)
+
+
+@dataclass(frozen=True)
+class SplitSums(Pass):
+    """Take factors out of sums that would need a pass over memory of their own."""
+
+    name: ClassVar[str] = "split-sums"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            split_sums(function)

@@ -2,9 +2,9 @@
 
 Two rewrites, both of which the gradients of everything that is broadcast ask for (a mean that is subtracted, a scale, a
 bias). The sum of a matrix product's rows is the product of the summed rows, and takes a fraction of the work:
-`sum_n (X_n Y) = (sum_n X_n) Y`. And `sum_j (f a_j + g b_j) = f sum_j a_j + g sum_j b_j`: if f and g are known only after
-another pass over the arrays (a variance, the normalizer of a softmax) but a and b before, then the sums can be found in
-that other pass, and one pass over memory is saved.
+`sum_n (X_n Y) = (sum_n X_n) Y`. And `sum_j (f a_j + g b_j) = f sum_j a_j + g sum_j b_j`: if f and g are known only
+after another pass over the arrays (a variance, the normalizer of a softmax) but a and b before, then the sums can be
+found in that other pass, and one pass over memory is saved.
 
 Each side rounds as often or less. Values differ where a sum overflows but the scaled one would not.
 """
@@ -101,7 +101,7 @@ MOST_SUMS = 4
 
 
 class _Term(NamedTuple):
-    """A part of a sum: `core`, scaled by factors that do not vary along the summed axes, each with the op that does it."""
+    """A part of a sum: `core`, scaled by factors that do not vary along the summed axes, each with its op."""
 
     core: Value
     factors: tuple[tuple[OpDef, Value], ...]

@@ -110,7 +110,7 @@ def computed_below(
 
 
 def is_masked_off(value: Value, dims: Sequence[int]) -> bool:
-    """Tell whether all users of a part, at the fixed positions ~dims, drop it for a constant (a triangle of a matrix)."""
+    """Tell whether all users of a part, at the fixed positions ~dims, drop it for another value (half of a matrix)."""
     if not value.uses:
         return False
     return all(

@@ -20,6 +20,7 @@ PASSES: dict[str, str] = {
     "lower-products": "gradloomc.lowering.passes:LowerProducts",
     "parallelize": "gradloomc.lowering.passes:Parallelize",
     "relieve-divider": "gradloomc.codegen.passes:RelieveDivider",
+    "split-sums": "gradloomc.lowering.passes:SplitSums",
     "to-loops": "gradloomc.lowering.passes:ToLoops",
 }
 
