@@ -20,9 +20,9 @@ from gradloom.trace.lengths import open_scope
 from gradloom.trace.shadow import is_users_file
 from gradloomc.codegen.program import Program as NativeProgram
 from gradloomc.ir.core import Op
-from gradloomc.ir.extents import LEAST, Scope
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.resize import Resizer
+from gradloomc.ir.scopes import LEAST, Scope
 from gradloomc.ir.types import tensor
 from gradloomc.pipelines import clean, paused_collection
 

@@ -17,7 +17,8 @@ from gradloom.trace.promote import bring, convert, length
 from gradloom.trace.tracer import Tracer
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
-from gradloomc.ir.extents import Extent, Scope, index_of, is_symbolic
+from gradloomc.ir.extents import Extent, index_of, is_symbolic
+from gradloomc.ir.scopes import Scope
 from gradloomc.ir.types import tensor
 
 LENGTHS: dict[Any, Callable[..., Any]] = {}  # NumPy function -> its meaning for lengths that are not fixed

@@ -1,0 +1,371 @@
+"""The scope of extents that are not fixed: symbols, what is assumed of them, and the guards that were found out.
+
+Whoever compares an extent gets the answer for the hints, and the scope notes it. Lengths for which all notes hold would
+have led to the same program; `environment` tells, and gives the values of all that expressions are made of. Start
+reading at `Scope`.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any
+
+from gradloomc.ir.amounts import Amount, Choice
+from gradloomc.ir.extents import Extent, Monomial, Terms, evaluated, exact_quotient, hint_of, text_of
+
+FAR = 1 << 62  # no extent is as large
+LEAST = 2  # a symbol is at least this: extents of 0 and 1 mean other programs (nothing to do, broadcasts)
+
+
+class Scope:
+    """Symbols, what is assumed of them, and the guards that were found out.
+
+    Attributes:
+        hints: the value of each symbol for now.
+        low, high: the range of each symbol that the guards allow.
+        guards: further conditions, as (relation, expression): '>=' and '!=' compare with 0.
+        choices: how comparisons of amounts came out.
+        assumed: atoms that stand for another expression, because two lengths turned out to be used as one.
+        divided: atoms that are a part of another one, because that turned out to be a multiple.
+        merged: something was assumed anew, so that what was built so far does not know it.
+        pinned: why the program fits the hints alone; '' if it does not.
+        escape: the same, where any other length would end the same way.
+        lift: makes a traced number of an extent that meets floats; None where nothing is traced.
+        locate: says where the user's code stands.
+    """
+
+    __slots__ = (
+        "_atoms",
+        "_extents",
+        "assumed",
+        "choices",
+        "divided",
+        "escape",
+        "frozen",
+        "guards",
+        "high",
+        "hints",
+        "is_users",
+        "lift",
+        "locate",
+        "low",
+        "merged",
+        "pinned",
+        "types",
+    )
+
+    def __init__(self, hints: Iterable[int], known: "Scope | None" = None):
+        """Make symbols with these hints, with the assumptions of the scope `known`."""
+        self.hints = {f"n{k}": hint for k, hint in enumerate(hints)}
+        self.low = dict.fromkeys(self.hints, LEAST)
+        self.high = dict.fromkeys(self.hints, FAR)
+        self.guards: dict[tuple[str, Extent], None] = {}
+        self.choices: list[Choice] = []
+        self.assumed: dict[str, tuple[tuple[Monomial, int], ...]] = {} if known is None else dict(known.assumed)
+        self.divided: dict[str, tuple[str, int]] = {} if known is None else dict(known.divided)
+        self.merged = self.frozen = False
+        self.pinned = self.escape = ""
+        self.lift: Callable[[Extent], Any] | None = None
+        self.locate: Callable[[], str] = str
+        self.is_users: Callable[[str], bool] = lambda filename: False
+        self.types: dict[Any, Any] = {}  # interned types with extents of this scope
+        self._atoms: dict[str, tuple[Extent, Extent | int]] = {}  # floor quotients: numerator and divisor, in order
+        self._extents: dict[tuple[Any, ...], Extent] = {}
+        for name, (whole, divisor) in self.divided.items():
+            terms = (((whole,), 1),)
+            self._atoms[name] = (Extent(self, terms, self._value(terms)), divisor)
+
+    # --- making extents -----------------------------------------------------------------------------------------------
+
+    def symbol(self, position: int) -> "Extent | int":
+        """Return the symbol `n<position>`."""
+        return self._atom(f"n{position}", self.hints[f"n{position}"])
+
+    def _atom(self, name: str, value: int) -> "Extent | int":
+        known = self.assumed.get(name)
+        if known is not None:
+            total: Any = 0
+            for factors, coefficient in known:
+                for factor in factors:
+                    coefficient = coefficient * self._named(factor)
+                total = total + coefficient
+            return total
+        return self.make({(name,): 1})
+
+    def _named(self, name: str) -> "Extent | int":
+        if name in self.hints:
+            return self._atom(name, self.hints[name])
+        return self.make({(name,): 1}) if name in self._atoms else self._missing(name)
+
+    def _missing(self, name: str) -> "Extent | int":
+        self.note_escape(f"an assumption about {name}, which is not known yet")
+        return 1
+
+    def make(self, terms: Terms) -> "Extent | int":
+        """Return the extent with these terms, a plain int if they are constant."""
+        terms = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
+        if not terms:
+            return 0
+        if len(terms) == 1 and () in terms:
+            return terms[()]
+        key = tuple(sorted(terms.items()))
+        found = self._extents.get(key)
+        if found is None:
+            found = self._extents[key] = Extent(self, key, self._value(key))
+        return found
+
+    def _value(self, key: tuple[Any, ...]) -> int:
+        total = 0
+        for factors, coefficient in key:
+            for name in factors:
+                if name in self.hints:
+                    coefficient *= self.hints[name]
+                else:
+                    numerator, divisor = self._atoms[name]
+                    coefficient *= numerator.hint // hint_of(divisor)
+            total += coefficient
+        return total
+
+    def quotient(self, x: "Extent", divisor: Any) -> Any:
+        """Return x // divisor: exactly where the division is exact, else with a floor quotient of the rest."""
+        if divisor == 0:
+            raise ZeroDivisionError("integer division or modulo by zero")
+        if type(divisor) is Extent:
+            exact = exact_quotient(dict(x.terms), dict(divisor.terms))
+            return self.make(exact) if exact is not None else self._floor(x, divisor)
+        if divisor < 0:
+            return -x // -divisor
+        whole: Terms = {}
+        rest: Terms = {}
+        for monomial, coefficient in x.terms:
+            whole[monomial], remainder = divmod(coefficient, divisor)
+            if remainder:
+                rest[monomial] = remainder
+        result, remainder = self.make(whole), self.make(rest)
+        if not isinstance(remainder, Extent):  # of a divisor's multiple: smaller than it
+            return result
+        leading = remainder.terms[-1][1]
+        if divisor == 2 and rest.get((), 0):  # one form for the upper half: floor((x + 1) / 2) = x - floor(x / 2)
+            lower = remainder - 1
+            return result + lower - lower // 2
+        if 2 * leading > divisor:  # one form for x and -x: floor(r / d) = -floor((d - 1 - r) / d)
+            return result - (divisor - 1 - remainder) // divisor
+        return result + self._floor(remainder, divisor)
+
+    def _floor(self, x: "Extent", divisor: "Extent | int") -> "Extent | int":
+        name = f"({x.text})//{divisor.text if type(divisor) is Extent else divisor}"
+        if name not in self._atoms:
+            self._atoms[name] = (x, divisor)
+        return self._atom(name, x.hint // hint_of(divisor))
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    def bounds(self, x: "Extent") -> tuple[int, int]:
+        """Return numbers that `x` is never below and never above."""
+        return math.ceil(self._bound(x, -1)), math.floor(self._bound(x, 1))
+
+    def _bound(self, x: "Extent", side: int) -> Fraction:
+        """Return the lower (-1) or upper (1) bound; floor quotients that stand alone give way to plain quotients."""
+        terms: dict[Monomial, Fraction] = {}
+
+        def add(monomial: Monomial, coefficient: Fraction) -> None:
+            terms[monomial] = terms.get(monomial, Fraction(0)) + coefficient
+
+        pending = [(factors, Fraction(coefficient)) for factors, coefficient in x.terms]
+        while pending:
+            factors, coefficient = pending.pop()
+            atom = self._atoms.get(factors[0]) if len(factors) == 1 else None
+            if atom is None or type(atom[1]) is Extent:
+                add(factors, coefficient)
+                continue
+            numerator, divisor = atom
+            share = coefficient / divisor
+            pending += [(inner, share * factor) for inner, factor in numerator.terms]
+            if (coefficient > 0) != (side > 0):  # the quotient may be as much as (divisor - 1) / divisor smaller
+                add((), -share * (divisor - 1))
+        total = Fraction(0)
+        for factors, coefficient in terms.items():
+            ends = (Fraction(1), Fraction(1))
+            for name in factors:
+                a, b = ends
+                c, d = self._range(name)
+                products = (a * c, a * d, b * c, b * d)
+                ends = (min(products), max(products))
+            total += coefficient * (ends[1] if (coefficient > 0) == (side > 0) else ends[0])
+        return total
+
+    def _range(self, name: str) -> tuple[int, int]:
+        if name in self.low:
+            return self.low[name], self.high[name]
+        numerator, divisor = self._atoms[name]
+        low, high = self.bounds(numerator)
+        least, most = self.bounds(divisor) if type(divisor) is Extent else (divisor, divisor)
+        if least <= 0:
+            return -FAR, FAR
+        ends = (low // least, low // most, high // least, high // most)
+        return min(ends), max(ends)
+
+    # --- conditions ---------------------------------------------------------------------------------------------------
+
+    def is_positive(self, x: "Extent | int") -> bool:
+        """Tell whether x > 0, and note that as a guard where it is not known already."""
+        if type(x) is not Extent:
+            return x > 0
+        low, high = self.bounds(x)
+        if low > 0 or high <= 0:
+            return low > 0
+        if x.hint > 0:
+            self.note_guard(x - 1)
+            return True
+        self.note_guard(-x)
+        return False
+
+    def note_guard(self, x: "Extent | int") -> None:
+        """Note that x >= 0."""
+        if self.frozen or type(x) is not Extent:
+            return
+        single = _single(x)
+        while single is not None and single[0] not in self.low:  # of a quotient: the same of what is divided
+            name, coefficient, constant = single
+            numerator, divisor = self._atoms[name]
+            inner = _single(numerator) if type(divisor) is int else None
+            if inner is None or inner[1] != 1:
+                break
+            name, _, shift = inner
+            if coefficient > 0:
+                single = (name, 1, shift + divisor * (constant // coefficient))
+            else:
+                single = (name, -1, divisor * (constant // -coefficient) + divisor - 1 - shift)
+        if single is None or single[0] not in self.low:
+            self.guards[">=", x] = None
+            return
+        name, coefficient, constant = single
+        if coefficient > 0:
+            self.low[name] = max(self.low[name], -(constant // coefficient))
+        else:
+            self.high[name] = min(self.high[name], constant // -coefficient)
+
+    def is_zero(self, x: "Extent | int") -> bool:
+        """Tell whether x == 0, and note that as a guard, or as an assumption, where it is not known already."""
+        if type(x) is not Extent:
+            return x == 0
+        low, high = self.bounds(x)
+        if low > 0 or high < 0:
+            return False
+        if x.hint == 0:
+            if not self.frozen:
+                self._assume_zero(x)
+            return True
+        if low == 0:
+            self.note_guard(x - 1)
+        elif high == 0:
+            self.note_guard(-x - 1)
+        elif not self.frozen:
+            self.guards["!=", x] = None
+        return False
+
+    def _assume_zero(self, x: "Extent") -> None:
+        """Solve x == 0 for an atom; all that is built from now on (in a scope with these assumptions) has one form."""
+        candidates = [
+            (factors[0] in self._atoms, factors[0], coefficient)
+            for factors, coefficient in x.terms
+            if len(factors) == 1 and abs(coefficient) == 1
+        ]
+        for _, name, sign in sorted(candidates, reverse=True):
+            rest = [(factors, -sign * coefficient) for factors, coefficient in x.terms if factors != (name,)]
+            if any(name in factors or _mentions(factor, name) for factors, _ in rest for factor in factors):
+                continue
+            if not any(factors for factors, _ in rest):
+                break  # it would be a number
+            self.assumed[name] = tuple(rest)
+            self.merged = True
+            return
+        for name, (numerator, divisor) in self._atoms.items():  # x = y - d (y // d): y is a multiple of d
+            whole = _single(numerator)
+            if whole is None or isinstance(divisor, Extent) or whole[1:] != (1, 0):
+                continue
+            if dict(x.terms) in ({(whole[0],): 1, (name,): -divisor}, {(whole[0],): -1, (name,): divisor}):
+                self.divided[name] = (whole[0], divisor)
+                self.assumed[whole[0]] = (((name,), divisor),)
+                self.merged = True
+                return
+        if not self.pinned:
+            self.pinned = f"{x.text} == 0 was asked for{self.locate()}"
+
+    def amount(self, compute: Callable[[Any, Any], Any], x: Any, y: Any) -> Amount:
+        """Return what a cost model computes of extents."""
+        return Amount(self, compute, x, y)
+
+    def note_choice(self, choice: Choice) -> None:
+        """Note how a comparison of amounts came out."""
+        if not self.frozen:
+            self.choices.append(choice)
+
+    def note_escape(self, what: str) -> None:
+        """Note that the number itself was needed."""
+        if not self.frozen and not self.escape:
+            self.escape = f"{what}{self.locate()}"
+
+    @property
+    def failed(self) -> bool:
+        """The program made fits the hints alone."""
+        return bool(self.escape or self.pinned)
+
+    # --- other values -------------------------------------------------------------------------------------------------
+
+    def environment(self, symbols: Iterable[int]) -> "dict[str, int] | None":
+        """Return the atoms' values for lengths that satisfy all guards; None if one is not satisfied."""
+        values: dict[str, Any] = {}
+        for name, value in zip(self.hints, symbols, strict=True):
+            if not self.low[name] <= value <= self.high[name]:
+                return None
+            values[name] = value
+        self._fill(values)
+        for name, solution in self.assumed.items():
+            if name not in values:
+                continue
+            if values[name] != sum(math.prod([values[f] for f in factors]) * c for factors, c in solution):
+                return None
+        for relation, x in self.guards:
+            value = evaluated(x, values)
+            if (value < 0) if relation == ">=" else (value == 0):
+                return None
+        return values if all(choice.holds(values) for choice in self.choices) else None
+
+    def _fill(self, values: dict[str, Any]) -> None:
+        for name, (numerator, divisor) in self._atoms.items():
+            below = evaluated(divisor, values) if type(divisor) is Extent else divisor
+            values[name] = evaluated(numerator, values) // below
+
+    def moved(self, hints: Iterable[int]) -> "tuple[Scope, dict[str, Any]]":
+        """Return a scope with the same guards and other hints, and what this scope's atoms are there."""
+        scope = Scope(hints, self)
+        scope.low, scope.high = dict(self.low), dict(self.high)
+        values: dict[str, Any] = {name: scope.symbol(k) for k, name in enumerate(self.hints)}
+        self._fill(values)
+        moved = [(relation, evaluated(x, values)) for relation, x in self.guards]
+        scope.guards = {(relation, x): None for relation, x in moved if type(x) is Extent}
+        return scope, values
+
+    def conditions(self) -> list[str]:
+        """Return the guards as text."""
+        lines = []
+        for name in self.hints:
+            low, high = self.low[name], self.high[name]
+            if name not in self.assumed or (low, high) != (LEAST, FAR):
+                lines.append(f"{low} <= {name}" + ("" if high == FAR else f" <= {high}"))
+        lines += [f"{name} == {text_of(solution)}" for name, solution in self.assumed.items()]
+        lines += [f"{x.text} {relation} 0" for relation, x in self.guards]
+        return [*lines, f"{len(self.choices)} choices by cost"] if self.choices else lines
+
+
+def _single(x: "Extent") -> tuple[str, int, int] | None:
+    """Return (atom, coefficient, constant) of an expression in one atom; None for any other."""
+    factors, coefficient = x.terms[-1]
+    if len(factors) != 1 or len(x.terms) > 2 or (len(x.terms) == 2 and x.terms[0][0]):
+        return None
+    return factors[0], coefficient, x.terms[0][1] if len(x.terms) == 2 else 0
+
+
+def _mentions(atom: str, name: str) -> bool:
+    return name != atom and name in atom
