@@ -13,7 +13,7 @@ import numpy as np
 from gradloom.program import Program
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
-from gradloomc.ir.attributes import attribute_key
+from gradloomc.ir.attributes import attribute_key, only_number
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Block, Op, Value
 from gradloomc.ir.inline import copy_op
@@ -42,7 +42,7 @@ class _Names:
         }
         with at(block):
             for argument, array in zip(body.arguments[first:], captured, strict=True):
-                number = _only_number(array)
+                number = only_number(array)
                 if number is not None:
                     values[argument] = nd.splat(number, argument.type)
             for op in body.ops[:-1]:
@@ -74,22 +74,10 @@ class _Names:
         found = names.get(value)
         if found is None:
             array = np.asarray(arrays[value], value.type.element.dtype)
-            only = _only_number(array)
+            only = only_number(array)
             content = array.tobytes() if only is None else only.tobytes()
             found = names[value] = self.number(("array", value.type, content))
         return found
-
-
-def _only_number(array: Any) -> Any:
-    """Return the number that all elements of an array are, to the bit; None if they differ (or there are none)."""
-    if not array.size:
-        return None
-    first = array[(0,) * array.ndim]
-    if all(step == 0 or extent == 1 for step, extent in zip(array.strides, array.shape, strict=True)):
-        return first  # a broadcast number
-    items = np.ascontiguousarray(array).reshape(-1)
-    same = items.view(np.uint8).reshape(items.size, -1) == items[:1].view(np.uint8)
-    return first if bool(same.all()) else None
 
 
 def _rebuild(op: Op, values: dict[Value, Value], block: Block) -> None:
@@ -97,6 +85,10 @@ def _rebuild(op: Op, values: dict[Value, Value], block: Block) -> None:
     if op.kind is nd.extent:
         attributes = op.attributes
         values[op.results[0]] = nd.splat(attributes["value"], op.results[0].type)
+    elif op.kind is nd.constant:
+        dense = op.attributes["value"]
+        number = only_number(dense.array)
+        values[op.results[0]] = nd.constant(value=dense) if number is None else nd.splat(number, dense.type)
     elif op.regions or len(op.results) != 1:
         copy_op(op, values, block)
     else:

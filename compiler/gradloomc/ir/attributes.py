@@ -63,3 +63,15 @@ def _value_key(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple([_value_key(item) for item in value])
     return value
+
+
+def only_number(array: Any) -> Any:
+    """Return the number that all elements of an array are, to the bit; None if they differ (or there are none)."""
+    if not array.size:
+        return None
+    first = array[(0,) * array.ndim]
+    if all(step == 0 or extent == 1 for step, extent in zip(array.strides, array.shape, strict=True)):
+        return first  # a broadcast number
+    items = np.ascontiguousarray(array).reshape(-1)
+    same = items.view(np.uint8).reshape(items.size, -1) == items[:1].view(np.uint8)
+    return first if bool(same.all()) else None

@@ -56,8 +56,21 @@ def loop_depths(ops: Sequence[Op]) -> dict[Value, int]:
     return depths
 
 
-def nest_work(op: Op) -> int:
-    """Return the parts of cycles that a nest takes on one core: its arithmetic, or its traffic if that takes longer."""
+def work_of(nests: Sequence[Op]) -> int | None:
+    """Return the parts of cycles that nests take on one core: of each its arithmetic, or its traffic if that is longer.
+
+    None if that is too little for several threads (found out, for most nests, without comparing the two: which one is
+    longer is of no account then).
+    """
+    works = [nest_work(nest) for nest in nests]
+    if sum(arithmetic + traffic for arithmetic, traffic in works) < LEAST_WORK * PARTS:
+        return None
+    work = sum(max(arithmetic, traffic) for arithmetic, traffic in works)
+    return None if work < LEAST_WORK * PARTS else work
+
+
+def nest_work(op: Op) -> tuple[int, int]:
+    """Return the parts of cycles that a nest's arithmetic takes on one core, and its traffic."""
     extents: tuple[int, ...] = op.attributes["extents"]
     inner = len(extents) - 1
     ops = op.regions[0].block.ops[:-1]
@@ -73,7 +86,7 @@ def nest_work(op: Op) -> int:
     for value in dict.fromkeys(op.operands):
         size = bytes_of(value)
         traffic += size * PARTS // (MEMORY_BYTES_PER_CYCLE if size >= CACHE_BYTES else CACHE_BYTES_PER_CYCLE)
-    return max(arithmetic, traffic)
+    return arithmetic, traffic
 
 
 def _cost(op: Op, inner: int) -> float:
@@ -111,8 +124,8 @@ def _nest_chunk(op: Op) -> tuple[int, int] | None:
     extents: tuple[int, ...] = op.attributes["extents"]
     if not extents or 0 in extents or op.attributes["width"] == 1:
         return None
-    work = nest_work(op)
-    if work < LEAST_WORK * PARTS:
+    work = work_of([op])
+    if work is None:
         return None
     inner = len(extents) - 1
     found: list[tuple[bool, bool, int, int]] = []
@@ -132,8 +145,8 @@ def _nest_chunk(op: Op) -> tuple[int, int] | None:
 
 def _tiles_chunk(op: Op) -> tuple[int, int] | None:
     nests = op.regions[0].block.ops[:-1]
-    work = sum(nest_work(nest) for nest in nests)
-    if work < LEAST_WORK * PARTS or any(0 in nest.attributes["extents"] for nest in nests):
+    work = work_of(nests)
+    if work is None or any(0 in nest.attributes["extents"] for nest in nests):
         return None
     points = chunk_points(op.attributes["extent"], op.attributes["rows"], work, copies_bytes(nests, 0))
     return None if points is None else (0, points)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gradloomc.dialects import nd
-from gradloomc.ir.attributes import Dense
+from gradloomc.ir.attributes import Dense, only_number
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Value
 from gradloomc.ir.errors import DTypeError, GradloomError, ShapeError, TracerError, UnsupportedError
@@ -132,8 +132,8 @@ class Trace:
             key
             for position, key in enumerate(self._arrays)
             if self._arrays[key][0].base is None
-            and self._arrays[key][0].size <= LARGEST_OWN_ARRAY
             and _holders(self._arrays, self._originals, position) == _HOLDERS_OF_OWN
+            and (self._arrays[key][0].size <= LARGEST_OWN_ARRAY or only_number(self._arrays[key][0]) is not None)
         ]
         taken = {self._arrays[key][1] for key in own}
         for argument in taken:
@@ -145,7 +145,9 @@ class Trace:
         with at(made):
             for key in own:
                 array, argument, _ = self._arrays.pop(key)
-                constants[argument] = nd.constant(value=Dense(argument.type, array))
+                number = only_number(array)  # np.ones((n, 3)): one number, and no memory
+                dense = Dense(argument.type, array if number is None else number)
+                constants[argument] = nd.constant(value=dense)
                 argument.replace_all_uses_with(constants[argument])
         for op in made.ops:
             op.parent = self.block
