@@ -6,6 +6,7 @@ its metadata which record that is. All arithmetic is in the records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,16 +101,9 @@ def _roof(axis: Any, rows: list[dict[str, Any]]) -> None:
     axis.set_yscale("log")
     axis.plot([low, 1, high], [low, 1, 1], color="#111827", linewidth=1.6)
     axis.text(high, 1.06, "arithmetic at its measured rates", ha="right", va="bottom", fontsize=8)
-    axis.annotate(
-        "memory at its measured bandwidth",
-        (low**0.9, low**0.9),
-        xytext=(-6, 6),
-        textcoords="offset points",
-        rotation=45,
-        rotation_mode="anchor",
-        transform_rotates_text=True,
-        fontsize=8,
-    )
+    # Above the line and along it: a direction (dx, dy) of the data shows as (dx / x, dy / y) on these axes.
+    along = {"rotation": math.degrees(math.atan(1.5)), "rotation_mode": "anchor", "transform_rotates_text": True}
+    axis.text(low, 1.5 * low, "memory at its measured bandwidth", fontsize=8, **along)
     for row, x in zip(shown, balance, strict=True):
         shares = {kind: row["arithmetic"] / time for kind, time in row["times"].items() if time}
         axis.plot([x, x], [min(shares.values()), max(shares.values())], color="#d1d5db", linewidth=1, zorder=1)
@@ -147,7 +141,7 @@ def _multiples(axis: Any, rows: list[dict[str, Any]]) -> None:
     labels = [f"{row['title']}\n{row['bound']}: {seconds(row['floor'])}" for row in reversed(rows)]
     axis.set_yticks(range(len(rows)), labels, fontsize=7.5)
     axis.set_ylim(-0.6, len(rows) - 0.4)
-    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
     axis.xaxis.set_minor_locator(ticker.NullLocator())
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
     axis.set_xlabel("time per call / floor (log scale; 1: the machine's limit)")
@@ -161,8 +155,6 @@ def _multiples(axis: Any, rows: list[dict[str, Any]]) -> None:
 
 def _curves(axis: Any, curves: Mapping[str, Sequence[tuple[float, float]]], label: Callable[[str], str]) -> None:
     """Draw one curve per peer on logarithmic axes, with its name at its end instead of a legend."""
-    import math
-
     from matplotlib import ticker
 
     axis.set_xscale("log")

@@ -71,7 +71,7 @@ class Casadi:
         A sparse gradient would be written without its zeros, so all are made dense.
         """
         ca = self._casadi
-        function = rebound(workload, _names(ca))
+        function = rebound(workload, _names(ca), "casadi", ca)
         if workload.quantity == "hvp":
             point, direction = arguments
             return [ca.densify(ca.jtimes(ca.gradient(function(point), point), point, direction))]

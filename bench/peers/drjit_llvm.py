@@ -65,19 +65,27 @@ class Drjit:
         if workload.quantity == "hvp":
             raise Inexpressible("drjit differentiates once only")
         dr, argnums = self._drjit, workload.argnums
-        function = rebound(workload, self._names())
+        function = rebound(workload, self._names(), "drjit", dr)
+        problems: list[Inexpressible] = []  # dr.freeze replaces what is raised inside
 
         @dr.freeze
         def step(inputs: list[Any]) -> tuple[Any, list[Any]]:
             inputs = [dr.detach(array) for array in inputs]
             for argnum in argnums:
                 dr.enable_grad(inputs[argnum])
-            value = function(*inputs)
+            try:
+                value = function(*inputs)
+            except Inexpressible as error:
+                problems.append(error)
+                raise
             dr.backward(value)
             return dr.detach(value), [dr.grad(inputs[argnum]) for argnum in argnums]
 
         def call(*inputs: Any) -> tuple[Any, Any]:
-            results = step(list(inputs))
+            try:
+                results = step(list(inputs))
+            except RuntimeError as error:
+                raise problems[0] if problems else error from None
             dr.eval(results)
             dr.sync_thread()
             return results

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.peers.base import Inexpressible, rebind
+from bench.peers.versions import VERSIONS
 from bench.workload import Workload
 
 
@@ -34,12 +35,13 @@ class Names:
         raise Inexpressible(f"{self._owner} has nothing like '{name}'")
 
 
-def rebound(workload: Workload, names: Names, **arrays: Any) -> Callable[..., Any]:
-    """Return the row's function under `names`; whatever it raises while it is called is `Inexpressible`.
+def rebound(workload: Workload, names: Names, column: str = "", module: Any = None) -> Callable[..., Any]:
+    """Return the row's function under `names`, or the version that a column has of it, made from `module`.
 
-    Keyword arguments replace further globals of the function's module.
+    Whatever it raises while it is called is `Inexpressible`.
     """
-    function = rebind(workload.function, np=names, special=names, **arrays)
+    version = VERSIONS.get((column, workload.name))
+    function = version(module) if version else rebind(workload.function, np=names, special=names)
 
     def call(*inputs: Any) -> Any:
         try:

@@ -73,7 +73,7 @@ class Pytensor(OnNumpy):
     def _outputs(self, workload: Workload, arguments: list[Any]) -> list[Any]:
         """The graph: the value and its gradients, or the product of the Hessian with a direction."""
         tensor, grad = self._tensor, self._pytensor.grad
-        function = rebound(workload, Names("pytensor", tensor, logaddexp=self._logaddexp))
+        function = rebound(workload, Names("pytensor", tensor, logaddexp=self._logaddexp), "pytensor", tensor)
         if workload.quantity == "hvp":
             point, direction = arguments
             return [grad(tensor.sum(grad(function(point), point) * direction), point)]

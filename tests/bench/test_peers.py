@@ -13,11 +13,12 @@ import pytest
 from scipy import special
 
 from bench.measure import measure_pair
-from bench.peers import drjit_llvm
+from bench.peers import PEERS, drjit_llvm, versions
 from bench.peers.base import Inexpressible, Unavailable, threads
 from bench.peers.namespaces import Names, rebound
+from bench.peers.versions import VERSIONS
 from bench.workload import library
-from bench.workloads import find
+from bench.workloads import find, gmm
 
 
 def test_names_come_from_the_functions_and_then_from_the_sources() -> None:
@@ -101,3 +102,34 @@ def test_a_library_that_is_installed_agrees_with_the_reference(peer: str) -> Non
         assert pair.status == "unavailable" and peer in pair.reason
     else:
         assert pair.status == "ok" or "LLVM" in pair.reason
+
+
+def test_rows_that_a_library_says_in_its_own_way_name_rows_and_columns_that_there_are() -> None:
+    for column, row in VERSIONS:
+        assert column in PEERS and find(row).name == row
+
+
+def test_a_version_takes_the_place_of_the_row_s_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = find("rosenbrock_10")
+    monkeypatch.setitem(VERSIONS, ("numpy", workload.name), lambda module: lambda x: module.sum(x))
+    inputs = workload.inputs("test")
+    assert rebound(workload, Names("numpy", np), "numpy", np)(*inputs) == np.sum(inputs[0])
+    assert rebound(workload, Names("numpy", np))(*inputs) == workload.function(*inputs)
+
+
+def test_the_packed_entries_below_the_diagonal_are_those_of_the_row() -> None:
+    d = 4
+    entries = np.arange(2 * d * (d + 1) // 2, dtype=float).reshape(2, -1)
+    lower = gmm.below_diagonal(entries, d)
+    packed = versions._packed(d)
+    assert len(packed) == d * (d - 1) // 2
+    for (row, column), place in packed.items():
+        assert row > column and (lower[:, row, column] == entries[:, place]).all()
+
+
+def test_the_version_for_drjit_agrees_with_the_row_s_source() -> None:
+    # NumPy has what it calls, but for dr.detach; exponents and slices mean the same.
+    module = Names("numpy", np, detach=lambda x: x)
+    inputs = find("gmm").inputs("test")
+    found = np.squeeze(versions.gmm_drjit(module)(*inputs))
+    assert found == pytest.approx(find("gmm").function(*inputs), rel=1e-12)
