@@ -44,9 +44,9 @@ def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every nest that can be cut be cut, into many chunks."""
-    monkeypatch.setattr(parallelize, "LEAST_WORK", 0.0)
-    monkeypatch.setattr(parallelize, "CHUNK_WORK", 1.0)
-    monkeypatch.setattr(parallelize, "COPIES_SHARE", 1e-6)
+    monkeypatch.setattr(parallelize, "LEAST_WORK", 0)
+    monkeypatch.setattr(parallelize, "CHUNK_WORK", 1)
+    monkeypatch.setattr(parallelize, "COPIES_SHARE", 1)
 
 
 def define(body: Callable[..., Any], *types: Any) -> Op:

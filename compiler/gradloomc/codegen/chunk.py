@@ -20,18 +20,18 @@ class Chunk:
     """Names of a chunk's numbers, and the layout of its record.
 
     Attributes:
-        over_pieces: the innermost dimension is cut, in its longest piece; else the outermost one, at [low, high).
-        points: points of the cut dimension in a chunk; the last chunk takes what is left as well.
+        over_pieces: the innermost dimension is cut, in its longest piece; else the outermost one.
+        low, high: where the chunk begins and ends, counted from the beginning of what is cut; but the last one ends
+            where that ends.
         first, last: whether this is the first or the last chunk (i1).
         totals: op of a reduction -> offset of its total in the record; `errors`: of the compensation.
         record_bytes: bytes of the record so far.
     """
 
-    __slots__ = ("errors", "first", "high", "last", "low", "over_pieces", "points", "record_bytes", "totals")
+    __slots__ = ("errors", "first", "high", "last", "low", "over_pieces", "record_bytes", "totals")
 
-    def __init__(self, over_pieces: bool, points: str, first: str, last: str, low: str = "", high: str = ""):
-        self.over_pieces, self.points, self.first, self.last = over_pieces, points, first, last
-        self.low, self.high = low, high
+    def __init__(self, over_pieces: bool, low: str, high: str, first: str, last: str):
+        self.over_pieces, self.low, self.high, self.first, self.last = over_pieces, low, high, first, last
         self.totals: dict[Op, int] = {}
         self.errors: dict[Op, int] = {}
         self.record_bytes = 0

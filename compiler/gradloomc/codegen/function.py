@@ -147,19 +147,33 @@ class FunctionWriter:
             self.fill_elements(buffer, value, self.load_size(size))
 
     def fill_elements(self, buffer: Buffer, value: str, count: str) -> None:
-        """Write a loop that sets the first elements of a buffer, at least one."""
+        """Write loops that set the first elements of a buffer: whole registers, then the rest."""
         memory, stem = memory_scalar(buffer.element), f"fill{self.number}"
+        lanes = 64 // buffer.element.itemsize
         self.lines += [
+            f"  %{stem}r = srem i64 {count}, {lanes}",
+            f"  %{stem}w = sub i64 {count}, %{stem}r",
             f"  br label %{stem}.before",
             f"{stem}.before:",
-            f"  br label %{stem}",
-            f"{stem}:",
-            f"  %{stem}i = phi i64 [ 0, %{stem}.before ], [ %{stem}n, %{stem} ]",
+            f"  br label %{stem}.wide",
+            f"{stem}.wide:",
+            f"  %{stem}i = phi i64 [ 0, %{stem}.before ], [ %{stem}n, %{stem}.store ]",
+            f"  %{stem}c = icmp slt i64 %{stem}i, %{stem}w",
+            f"  br i1 %{stem}c, label %{stem}.store, label %{stem}.single",
+            f"{stem}.store:",
             f"  %{stem}p = getelementptr {memory}, ptr {buffer.pointer}, i64 %{stem}i",
-            f"  store {memory} {value}, ptr %{stem}p",
-            f"  %{stem}n = add nuw nsw i64 %{stem}i, 1",
-            f"  %{stem}c = icmp slt i64 %{stem}n, {count}",
-            f"  br i1 %{stem}c, label %{stem}, label %{stem}.done",
+            f"  store <{lanes} x {memory}> splat ({memory} {value}), ptr %{stem}p, align {buffer.element.itemsize}",
+            f"  %{stem}n = add nuw nsw i64 %{stem}i, {lanes}",
+            f"  br label %{stem}.wide",
+            f"{stem}.single:",
+            f"  %{stem}j = phi i64 [ %{stem}w, %{stem}.wide ], [ %{stem}m, %{stem}.one ]",
+            f"  %{stem}d = icmp slt i64 %{stem}j, {count}",
+            f"  br i1 %{stem}d, label %{stem}.one, label %{stem}.done",
+            f"{stem}.one:",
+            f"  %{stem}q = getelementptr {memory}, ptr {buffer.pointer}, i64 %{stem}j",
+            f"  store {memory} {value}, ptr %{stem}q",
+            f"  %{stem}m = add nuw nsw i64 %{stem}j, 1",
+            f"  br label %{stem}.single",
             f"{stem}.done:",
         ]
 

@@ -358,8 +358,7 @@ class NestWriter(NestContext):
     def chunk_of(self, body: Body, piece: Piece) -> Piece:
         """Return the part of a piece that is this chunk's."""
         assert self.chunk is not None
-        low = plus(body, piece.low, body.emit(f"mul i64 %k, {self.chunk.points}", "i64"))
-        far = body.emit(f"add i64 {low}, {self.chunk.points}", "i64")
+        low, far = plus(body, piece.low, self.chunk.low), plus(body, piece.low, self.chunk.high)
         return piece._replace(low=low, high=self.either(body, self.chunk.last, piece.high, far))
 
     def either(self, body: Body, condition: str | None, x: str, y: str) -> str:

@@ -16,7 +16,7 @@ from gradloomc.ir.builder import at
 from gradloomc.ir.core import Block, Op, Region
 from gradloomc.ir.types import memref
 from gradloomc.lowering.loops import neutral_element
-from gradloomc.lowering.parallelize import bytes_of, chunk_count, copied, longest_piece
+from gradloomc.lowering.parallelize import bytes_of, copied, longest_piece
 
 _RUN_CHUNKS = """define internal void @gl_run_chunks(ptr %pool, ptr %function, ptr %context, i64 %count) #0 {
 entry:
@@ -51,36 +51,44 @@ class Copies:
 class ChunkWriter(FunctionWriter):
     """The function of one chunk of a marked nest or group of nests."""
 
-    def __init__(self, places: Places, symbol: str, op: Op, nests: list[Op], count: int):
+    def __init__(self, places: Places, symbol: str, op: Op):
         super().__init__(places, symbol)
-        self.op, self.nests = op, nests
-        dim, points = op.attributes["chunk"]
+        self.op = op
+        self.nests = op.regions[0].block.ops[:-1] if op.kind is loops.tiles else [op]
+        dim, unit, self.count = op.attributes["chunk"]
         self.copies: list[Copies] = []
         self.records = 0  # where the records begin
-        for nest in nests:
+        for nest in self.nests:
             for buffer, reduction in copied(nest, dim).items():
                 self.copies.append(Copies(nest, reduction, self.records))
-                self.records += aligned((count - 1) * bytes_of(buffer))
-        self.chunk: Chunk = self.open_chunk(dim, points, count)
+                self.records += aligned((self.count - 1) * bytes_of(buffer))
+        self.chunk: Chunk = self.open_chunk(dim, unit)
 
-    def open_chunk(self, dim: int, points: int, count: int) -> Chunk:
-        emit = self.entry.emit
+    def open_chunk(self, dim: int, unit: int) -> Chunk:
+        """Compute where the chunk begins and ends: units are dealt out evenly."""
         extents = self.nests[0].attributes["extents"]
-        size = self.load_size(points)
-        first = emit("icmp eq i64 %k, 0", "i1")
-        last = emit(f"icmp eq i64 %k, {emit(f'sub i64 {self.load_size(count)}, 1', 'i64')}", "i1")
-        if self.op.kind is loops.nest and dim == len(extents) - 1:
-            return Chunk(True, size, first, last)
-        low = emit(f"mul i64 %k, {size}", "i64")
-        high = emit(f"add i64 {low}, {size}", "i64")
-        high = emit(f"select i1 {last}, i64 {self.load_size(extents[0])}, i64 {high}", "i64")
-        return Chunk(False, size, first, last, low, high)
+        over_pieces = self.op.kind is loops.nest and dim == len(extents) - 1
+        length = longest_piece(self.op) if over_pieces else extents[0]
+        emit = self.entry.emit
+        count, units, points = self.load_size(self.count), self.load_size(length // unit), self.load_size(unit)
+        after = emit("add i64 %k, 1", "i64")
+
+        def beginning(k: str) -> str:
+            share = emit(f"udiv i64 {emit(f'mul i64 {k}, {units}', 'i64')}, {count}", "i64")
+            return emit(f"mul i64 {share}, {points}", "i64")
+
+        first, last = emit("icmp eq i64 %k, 0", "i1"), emit(f"icmp eq i64 {after}, {count}", "i1")
+        return Chunk(over_pieces, beginning("%k"), beginning(after), first, last)
 
     def write(self) -> str:
         """Return the text of the function."""
         for copies in self.copies:
             self.open_copy(copies)
-        rows = None if self.chunk.over_pieces else (self.chunk.low, self.chunk.high)
+        rows = None
+        if not self.chunk.over_pieces:
+            extent = self.load_size(self.nests[0].attributes["extents"][0])
+            high = self.entry.emit(f"select i1 {self.chunk.last}, i64 {extent}, i64 {self.chunk.high}", "i64")
+            rows = (self.chunk.low, high)
         if self.op.kind is loops.tiles:
             self.tiles(self.op, rows)
         else:
@@ -99,8 +107,8 @@ class ChunkWriter(FunctionWriter):
         pointer = emit(f"select i1 {first}, ptr {result}, ptr {pointer}", "ptr")
         buffer = self.buffers[copies.value] = Buffer(pointer, type.element, type.shape)
         neutral = fill_literal(neutral_element(copies.op.attributes["combine"], type.element), type.element)
-        # The first chunk's memory has been filled before: it fills one element again.
-        count = emit(f"select i1 {first}, i64 1, i64 {self.load_size(copies.size)}", "i64")
+        # The first chunk's memory has been filled before.
+        count = emit(f"select i1 {first}, i64 0, i64 {self.load_size(copies.size)}", "i64")
         self.number += 1
         self.fill_elements(buffer, neutral, count)
 
@@ -167,24 +175,20 @@ class Segment(FunctionWriter):
         self.lines += gemm.write_gemm(op, pointers, self.load_size, self.number)
 
     def in_chunks(self, op: Op) -> None:
-        dim, points = op.attributes["chunk"]
-        nests = op.regions[0].block.ops[:-1] if op.kind is loops.tiles else [op]
-        extents = nests[0].attributes["extents"]
-        over_pieces = op.kind is loops.nest and dim == len(extents) - 1
-        count = chunk_count(longest_piece(op) if over_pieces else extents[0], points)
         symbol = f"{self.symbol}_chunk{len(self.chunk_functions)}"
-        writer = ChunkWriter(self.places, symbol, op, nests, count)
+        writer = ChunkWriter(self.places, symbol, op)
         text = writer.write()
         self.chunk_functions.append(writer)
         self.entry.declarations.update(writer.entry.declarations)
         self.entry.functions.update(writer.entry.functions)
         self.entry.functions[symbol] = text
-        self.partials_bytes = max(self.partials_bytes, writer.records + count * writer.record_stride() + ALIGNMENT)
-        number = self.load_size(count)
+        needed = writer.records + writer.count * writer.record_stride() + ALIGNMENT
+        self.partials_bytes = max(self.partials_bytes, needed)
+        number = self.load_size(writer.count)
         partials = self.call(symbol, number)
         self.combine_records(writer, partials, number)
         for copies in writer.copies:
-            self.combine_copies(copies, partials, count)
+            self.combine_copies(copies, partials, writer.count)
 
     def call(self, symbol: str, count: str) -> str:
         """Write the call of all chunks; return the address of the partial results."""

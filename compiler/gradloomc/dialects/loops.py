@@ -4,8 +4,8 @@
 `width` elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a
 map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their
 buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` is a call of the BLAS. The attribute
-`chunk = [dim, points]` of a nest or of nests in tiles says that so many points of a dimension at a time may run on any
-thread (`lowering/parallelize.py`).
+`chunk = [dim, unit, count]` of a nest or of nests in tiles says that a dimension falls into so many chunks that may run
+on any thread (`lowering/parallelize.py`).
 """
 
 from typing import Any

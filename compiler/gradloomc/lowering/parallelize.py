@@ -1,9 +1,9 @@
 """Parallelize: mark nests that are work enough for several threads with the chunks that they may be cut into.
 
-A mark is the attribute `chunk = [dim, points]`: so many points of dimension `dim` at a time may run on any thread, and
-what chunks reduce is combined in the order of the chunks. Where one ends follows from extents and costs alone, never
-from the number of threads, so results have the same bits on every machine and with any number of threads. The meaning
-of the nest is the same with or without.
+A mark is the attribute `chunk = [dim, unit, count]`: dimension `dim` falls into so many chunks of nearly equal length,
+whole multiples of `unit` points but for the last; each may run on any thread, and what chunks reduce is combined in
+their order. Where one ends follows from extents and costs alone, never from the number of threads, so results have the
+same bits on every machine and with any number of threads. The meaning of the nest is the same with or without.
 
 The unit of cost is the op records': one addition. Nests below `LEAST_WORK` stay as they are, to the last bit.
 """
@@ -16,10 +16,10 @@ from gradloomc.dialects import kernel, loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
 
-# One cycle adds two registers of 64 bytes: the time of an addition is its type's size / 128 cycles. A chunk should take
-# some 15 microseconds: long beside the handshake of threads (0.3), short beside what is waited for in the end.
-BYTES_PER_CYCLE = 128
-CHUNK_WORK = 40_000.0
+# One cycle adds one register of 64 bytes, so an addition takes its type's size / 64 cycles. A chunk should take some 10
+# microseconds: long beside the handshake of threads (0.3), short beside what is waited for in the end.
+BYTES_PER_CYCLE = 64
+CHUNK_WORK = 30_000
 LEAST_WORK = 2 * CHUNK_WORK
 # Work is counted in whole parts of a cycle, because extents (which need not be fixed) are whole numbers.
 PARTS = 1024
@@ -31,13 +31,15 @@ GATHER_COST = 8.0
 MOST_CHUNKS = 128
 # A chunk of an innermost dimension is a multiple of the vectors between two flushes of a sum.
 CHUNK_VECTORS = 16
-# A chunk's own copies of results that all chunks add to: no more than this for all chunks together, and small beside
-# the work of the chunk that zeroes and combines them.
+# A chunk's own copies of results that all chunks add to: no more than this for all chunks together, and the time to set
+# and to combine them a small share of the chunk's work.
 COPIES_BYTES = 1 << 22
-COPIES_SHARE = 8
-# Another dimension is better than the outermost one where that has fewer chunks, or more than this share of copies.
+COPY_BYTES_PER_CYCLE = 8
+COPIES_SHARE = 80
+# A dimension with fewer chunks than this is cut only where the other one has no more.
 FEW_CHUNKS = 8
-COPIES_MATTER = 64
+# From so many tiles on a chunk has whole ones.
+MANY_TILES = 16
 
 
 def loop_depths(ops: Sequence[Op]) -> dict[Value, int]:
@@ -120,7 +122,7 @@ def parallelize_function(function: Op) -> Op:
     return function
 
 
-def _nest_chunk(op: Op) -> tuple[int, int] | None:
+def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
     extents: tuple[int, ...] = op.attributes["extents"]
     if not extents or 0 in extents or op.attributes["width"] == 1:
         return None
@@ -128,53 +130,53 @@ def _nest_chunk(op: Op) -> tuple[int, int] | None:
     if work is None:
         return None
     inner = len(extents) - 1
-    found: list[tuple[bool, bool, int, int]] = []
+    found: list[tuple[bool, int, int, int, int]] = []
     for dim in sorted({0, inner}):
         if dim == inner:
             length, unit = longest_piece(op), CHUNK_VECTORS * op.attributes["width"]
         else:
             length, unit = extents[0], 1
         copies = copies_bytes([op], dim)
-        points = chunk_points(length, unit, work, copies)
-        if points is not None:
-            count = chunk_count(length, points)
-            extra = (copies or 0) * count * PARTS // CACHE_BYTES_PER_CYCLE
-            found.append((count < FEW_CHUNKS, extra * COPIES_MATTER > work, dim, points))
+        count = chunk_count(length // unit, work, copies)
+        if count > 1:
+            found.append((count < FEW_CHUNKS, copies or 0, dim, unit, count))
     return min(found)[2:] if found else None
 
 
-def _tiles_chunk(op: Op) -> tuple[int, int] | None:
+def _tiles_chunk(op: Op) -> tuple[int, int, int] | None:
     nests = op.regions[0].block.ops[:-1]
     work = work_of(nests)
     if work is None or any(0 in nest.attributes["extents"] for nest in nests):
         return None
-    points = chunk_points(op.attributes["extent"], op.attributes["rows"], work, copies_bytes(nests, 0))
-    return None if points is None else (0, points)
+    extent, unit = op.attributes["extent"], op.attributes["rows"]
+    if extent // unit < MANY_TILES:
+        # Of nests along the rows, a last vector may reach back before its tile, but not before the chunk.
+        along = [nest.attributes["width"] for nest in nests if len(nest.attributes["extents"]) == 1]
+        unit = min(unit, max(along, default=1))
+    count = chunk_count(extent // unit, work, copies_bytes(nests, 0))
+    return (0, unit, count) if count > 1 else None
 
 
-def chunk_points(length: int, unit: int, work: int, copies: int | None) -> int | None:
-    """Return how many points, a multiple of `unit`, a chunk has; None if there cannot be at least two good chunks.
+def chunk_count(units: int, work: int, copies: int | None) -> int:
+    """Return into how many chunks a dimension is cut; 1 if it should not be.
 
     Args:
-        length: points in all.
+        units: the pieces that it can be cut into.
         work: parts of cycles in all.
         copies: bytes of the results of which each chunk needs its own copy; None if that is not possible.
     """
     if copies is None:
-        return None
-    most = min(MOST_CHUNKS, work // int(CHUNK_WORK * PARTS), length // unit)
+        return 1
+    count = min(MOST_CHUNKS, work // (CHUNK_WORK * PARTS), units)
     if copies:
-        worth = work * CACHE_BYTES_PER_CYCLE // (copies * COPIES_SHARE * PARTS)
-        most = min(most, 1 + COPIES_BYTES // copies, worth)
-    if most < 2:
-        return None
-    points = length // unit // most * unit
-    return points if chunk_count(length, points) > 1 else None
-
-
-def chunk_count(length: int, points: int) -> int:
-    """Return how many chunks there are: the last one takes what is left beside whole ones."""
-    return max(1, length // points)
+        worth = work * COPY_BYTES_PER_CYCLE // (copies * COPIES_SHARE * PARTS)
+        count = min(count, 1 + COPIES_BYTES // copies, worth)
+    if count > 1:
+        count = -(-units // -(-units // count))  # of few units, each chunk gets as many
+    for divisor in (4, 2):  # what two or four threads share evenly
+        if count >= divisor:
+            return count // divisor * divisor
+    return 1
 
 
 def copies_bytes(nests: Sequence[Op], dim: int) -> int | None:
