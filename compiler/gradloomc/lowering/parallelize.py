@@ -130,7 +130,7 @@ def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
     if work is None:
         return None
     inner = len(extents) - 1
-    found: list[tuple[bool, int, int, int, int]] = []
+    found: list[tuple[int, int, int, int]] = []
     for dim in sorted({0, inner}):
         if dim == inner:
             length, unit = longest_piece(op), CHUNK_VECTORS * op.attributes["width"]
@@ -139,8 +139,10 @@ def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
         copies = copies_bytes([op], dim)
         count = chunk_count(length // unit, work, copies)
         if count > 1:
-            found.append((count < FEW_CHUNKS, copies or 0, dim, unit, count))
-    return min(found)[2:] if found else None
+            found.append((copies or 0, dim, unit, count))
+    if len(found) > 1:  # compared only where there is a choice: what is asked of an extent narrows where programs fit
+        found.sort(key=lambda each: (each[3] < FEW_CHUNKS, each[0]))
+    return found[0][1:] if found else None
 
 
 def _tiles_chunk(op: Op) -> tuple[int, int, int] | None:
