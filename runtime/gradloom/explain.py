@@ -80,6 +80,8 @@ def explain(program: "Program") -> str:
         _signature(program),
         f"  {_count(stats.kernels, 'kernel')}, {_count(stats.externs + stats.products, 'library call')}; "
         f"{_bytes(stats.bytes_moved)} moved, {_bytes(stats.bytes_ideal)} at least ({ratio:.2f}x)",
+        f"  {_bytes(stats.bytes_results)} of results and {_bytes(stats.bytes_temporary)} of temporaries at the peak"
+        + (f" ({_bytes(stats.bytes_separate)} if none shared memory)" if stats.bytes_separate else ""),
         f"  lowered in {stats.lower_seconds * 1e3:.1f} ms, "
         + ("native code shared with an earlier program" if stats.reused_native_code else "compiled")
         + f" in {stats.native_seconds * 1e3:.1f} ms",

@@ -47,7 +47,8 @@ class Program(NamedTuple):
 
     Slots come in the order arguments, constants, `pool`, results, temporaries. The slot `pool`, if there is one, stands
     for the control block of the worker pool (`workers.py`), of which the program has nests for. `returned` says which
-    slot, in which shape, each value of the function is.
+    slot, in which shape, each value of the function is. `lifetimes` holds for each temporary the first and the last
+    moment at which it is in use: temporaries whose lifetimes do not overlap may share memory.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Program(NamedTuple):
     nests: int = 0
     externs: int = 0
     products: int = 0
+    lifetimes: tuple[tuple[int, int], ...] = ()
 
 
 class ProgramWriter:
@@ -85,6 +87,7 @@ class ProgramWriter:
         self.helpers: dict[str, str] = {}
         self.segment: Segment | None = None
         self.bytes_moved = self.nests = self.externs = self.products = 0
+        self.spans: dict[int, tuple[int, int]] = {}  # the first and the last op that touch a slot
 
     def write(self) -> Program:
         """Return the program."""
@@ -102,7 +105,7 @@ class ProgramWriter:
         if in_chunks:
             self.partials_slot = self.add_slot((), ir_types.i8)  # its size is known at the end
             temporaries.append(self.partials_slot)
-        for op in self.body.ops[:-1]:
+        for moment, op in enumerate(self.body.ops[:-1]):
             if op.kind is loops.alloc:
                 if op.results[0] not in self.slot_of:
                     temporaries.append(self.new_slot(op.results[0]))
@@ -130,6 +133,7 @@ class ProgramWriter:
                 self.nests += 1
                 self.count_bytes([op])
                 self.open_segment().run(op)
+            self.touch(op, moment)
         self.close_segment()
         if self.partials_slot is not None:
             self.slots[self.partials_slot] = Slot((self.partials_bytes,), ir_types.i8)
@@ -152,8 +156,20 @@ class ProgramWriter:
             nests=self.nests,
             externs=self.externs,
             products=self.products,
+            lifetimes=tuple(self.spans.get(slot, (0, len(self.body.ops))) for slot in temporaries),
         )
         return program
+
+    def touch(self, op: Op, moment: int) -> None:
+        """Note that the slots of an op's buffers are in use at this moment."""
+        if op.kind in (loops.alloc, loops.view):
+            return
+        nests = op.regions[0].block.ops[:-1] if op.kind is loops.tiles else [op]
+        for value in {value for nest in nests for value in (*nest.operands, *nest.results)}:
+            slot = self.slot_of.get(value)
+            if slot is not None:
+                first, _ = self.spans.get(slot, (moment, moment))
+                self.spans[slot] = (first, moment)
 
     def result_buffers(self) -> list[Value]:
         """Return the buffers that the function hands out, each once."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradloom.exec import blas, threads
+from gradloom.exec.arena import arena_of
 from gradloom.exec.binding import binder, expectations
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.externs import prepare_extern
@@ -42,7 +43,11 @@ _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class Stats(NamedTuple):
-    """What one call does and what it took to build: counts, bytes and seconds."""
+    """What one call does and what it took to build: counts, bytes and seconds.
+
+    `bytes_results` and `bytes_temporary` add up to the memory that a call takes beside its arguments, at its peak;
+    `bytes_separate` is what its temporaries would take if none shared memory with another.
+    """
 
     kernels: int
     externs: int
@@ -52,6 +57,9 @@ class Stats(NamedTuple):
     lower_seconds: float
     native_seconds: float
     reused_native_code: bool
+    bytes_results: int = 0
+    bytes_temporary: int = 0
+    bytes_separate: int = 0
 
     @property
     def compile_seconds(self) -> float:
@@ -84,7 +92,13 @@ class Frame:
         offset = program.first_result * ctypes.sizeof(ctypes.c_void_p)
         self.result_pointers = ctypes.byref(self.pointers, offset)
         arguments, results = len(program.types), len(program.result_types)
-        temporaries = [empty(shape, dtype) for shape, dtype in program.slot_types[program.first_result + results :]]
+        block = empty((program.arena.size,), np.dtype(np.uint8))
+        temporaries = [
+            np.ndarray(shape, dtype, block, offset)
+            for (shape, dtype), offset in zip(
+                program.slot_types[program.first_result + results :], program.arena.offsets, strict=True
+            )
+        ]
         self.memory: list[Any] = [*[None] * arguments, *program.constants, *[None] * results, *temporaries]
         for slot, array in enumerate(self.memory):
             if array is not None:
@@ -95,7 +109,7 @@ class Frame:
         arguments, results = len(program.types), len(program.result_types)
         self.memory[:arguments] = [None] * arguments
         self.memory[program.first_result : program.first_result + results] = [None] * results
-        if program.temporary_bytes <= KEPT_BYTES:
+        if program.arena.size <= KEPT_BYTES:
             program.frames.append(self)
 
 
@@ -139,7 +153,7 @@ class Executable(NativeCallable, native=True):
         self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
         self.pointers_type = ctypes.c_void_p * max(1, len(program.slots))
         temporaries = self.slot_types[self.first_result + len(self.result_types) :]
-        self.temporary_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in temporaries)
+        self.arena = arena_of(temporaries, program.lifetimes)
         self.frames: list[Frame] = []
         self.bind: Any = None  # compiled once the function turns out to be called again
         self.native: NativeProgram | None = None  # likewise
@@ -158,6 +172,9 @@ class Executable(NativeCallable, native=True):
             lowered - start,
             time.perf_counter() - lowered,
             reused,
+            sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.result_types),
+            self.arena.size,
+            self.arena.separate,
         )
 
     def _enter(self) -> None:
@@ -172,7 +189,8 @@ class Executable(NativeCallable, native=True):
             len(self.slot_types),
             list(enumerate(self.constants, len(self.types))),
             [(slot, (shape, self.slot_types[slot][1])) for slot, shape, _ in self.returned],
-            dict(enumerate(self.slot_types[first + count :], first + count)),
+            dict(enumerate(self.arena.offsets, first + count)),
+            self.arena.size,
             [ctypes.cast(step, ctypes.c_void_p).value or 0 for _, step in self.steps],
             self.sizes,
             self.program.pool is not None or self.seconds >= RELEASE_FROM_SECONDS,

@@ -30,9 +30,11 @@ class Frames:
 
     KEPT_BYTES = 1 << 24
 
-    def __init__(self, slots: int, cells: int, constants: Sequence[tuple[int, Any]], temporaries: dict[int, Type]):
+    def __init__(
+        self, slots: int, cells: int, constants: Sequence[tuple[int, Any]], temporaries: dict[int, int], size: int
+    ):
         self.count, self.cells, self.constants, self.temporaries = slots, cells, constants, temporaries
-        self.bytes = sum(bytes_of(*type) for type in temporaries.values())
+        self.bytes = size
         self.kept = self.bytes <= self.KEPT_BYTES
         self.frames: list[Table] = []
 
@@ -40,14 +42,13 @@ class Frames:
         """Return a new frame."""
         frame = own_table([0] * (FRAME_WORDS.slots - 1 + self.count + self.cells))
         frame[FRAME_WORDS.owner], frame[FRAME_WORDS.following] = id(frame), 0
-        held: list[Any] = []
+        block = pool.empty((self.bytes,), np.dtype(np.uint8))
+        address = block.ctypes.data
         for slot, constant in self.constants:
             frame[FRAME_WORDS.slots + slot] = constant.ctypes.data
-        for slot, (shape, dtype) in self.temporaries.items():
-            array = pool.empty(shape, dtype)
-            held.append(array)
-            frame[FRAME_WORDS.slots + slot] = array.ctypes.data
-        frame.kept = tuple(held)
+        for slot, offset in self.temporaries.items():
+            frame[FRAME_WORDS.slots + slot] = address + offset
+        frame.kept = (block,)
         if self.kept:
             self.frames.append(frame)
         return frame
@@ -65,7 +66,8 @@ class NativeProgram:
         slots: the number of slots.
         constants: slot and array.
         results: for each result its slot, shape and dtype, in the order in which they are returned.
-        temporaries: shape and dtype by slot.
+        temporaries: offset by slot, in a block of memory.
+        size: bytes of that block.
         steps: addresses.
         sizes: what the steps get as their second argument.
         release: whether a run takes so long that other threads should run meanwhile.
@@ -78,14 +80,15 @@ class NativeProgram:
         slots: int,
         constants: Sequence[tuple[int, Any]],
         results: Sequence[tuple[int, Type]],
-        temporaries: dict[int, Type],
+        temporaries: dict[int, int],
+        size: int,
         steps: Sequence[int],
         sizes: Any,
         release: bool,
         *kept: Any,
     ):
         self.types, self.results = types, results
-        self.frames = Frames(slots, len(results), constants, temporaries)
+        self.frames = Frames(slots, len(results), constants, temporaries, size)
         self.release = release
         addresses = table(steps)
         self.table = table(
