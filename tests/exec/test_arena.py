@@ -1,7 +1,7 @@
 """Temporaries share one block of memory where they are never in use at the same time."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradloom import compile_grad
@@ -15,6 +15,7 @@ temporaries = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(temporaries)
 def test_no_two_in_use_overlap(found: list[tuple[int, int, int]]) -> None:
     sizes, lifetimes = [size for size, _, _ in found], [(first, last) for _, first, last in found]
