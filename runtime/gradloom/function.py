@@ -178,6 +178,9 @@ class UserFunction:
             family.note(call, found)
         found.family = family
         self.programs[full] = found
+        if family.is_full:  # of programs that are made again in no time
+            family.forget(self)
+            self.programs[full] = found
         self.misses += 1
         self.seconds += time.perf_counter() - start
         self._count_static_values(full, call)

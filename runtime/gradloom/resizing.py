@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Make = Callable[[Primal], Program]
 
 TEMPLATES = 4  # traces of one function for any length, before each length is compiled by itself
+KEPT = 1024  # programs made for other lengths that a family keeps (some kilobytes each)
 CLASSES = 12  # classes of lengths for which one template is lowered
 _ROUNDS = 5  # traces until all lengths that turn out to be equal are one
 
@@ -72,6 +73,16 @@ class Family:
         self.templates: list[Template] = []
         self.refused = ""
         self.attempts = self.resized = 0
+
+    @property
+    def is_full(self) -> bool:
+        """So many programs were made for other lengths that they should not all be kept."""
+        return bool(self.resized) and self.resized % KEPT == 0
+
+    def forget(self, user: "UserFunction") -> None:
+        """Let a function's programs that were made for other lengths go."""
+        user.programs = {key: each for key, each in user.programs.items() if not isinstance(each, Resized)}
+        user.state.retire_plans()
 
     def note(self, call: Call, program: Program) -> None:
         """Remember what was compiled for the shapes of a call."""

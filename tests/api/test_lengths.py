@@ -9,6 +9,7 @@ import pytest
 
 import gradloom.exec.executable as executable
 import gradloom.program as program
+import gradloom.resizing as resizing
 import gradloomc.codegen.native as native
 from gradloom import compile_grad, hessian, value_and_grad, vjp
 from gradloom.function import UserFunction, user_function
@@ -350,6 +351,18 @@ def test_floats_of_single_precision_keep_their_dtype() -> None:
         value, gradient = f(np.ones(n, np.float32))
         assert value.dtype == gradient.dtype == np.float32
         np.testing.assert_allclose(gradient, np.full(n, 1 + 1 / n), rtol=1e-6)
+
+
+def test_programs_for_many_lengths_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resizing, "KEPT", 8)
+    derived = value_and_grad(lambda x: np.mean(x * x))
+    user = user_function(derived)[0]
+    for n in range(40, 80):
+        for _ in range(3):
+            value, gradient = derived(np.ones(n))
+            assert value == 1.0 and gradient.shape == (n,)
+            np.testing.assert_allclose(gradient, 2 / n)
+        assert len(user.programs) <= 10
 
 
 def test_both_texts_and_explain_are_of_the_length_that_ran() -> None:

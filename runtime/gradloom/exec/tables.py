@@ -199,10 +199,15 @@ class State:
     def last(self, serial: int) -> None:
         self.words[STATE_WORDS.last] = serial
 
+    def retire_plans(self) -> None:
+        """Let all plans made so far be followed no more."""
+        self.words[STATE_WORDS.generation] += 1
+        self.words[STATE_WORDS.last] = 0
+
     def forget(self) -> None:
         """Let all plans made so far be followed no more; count calls anew."""
-        self.words[STATE_WORDS.generation] += 1
-        self.words[STATE_WORDS.hits] = self.words[STATE_WORDS.last] = 0
+        self.retire_plans()
+        self.words[STATE_WORDS.hits] = 0
         self.watch(None)
 
 
