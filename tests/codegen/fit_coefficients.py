@@ -226,6 +226,16 @@ POLYNOMIALS = [
         3,
     ),
     Polynomial(
+        "log_table_cubic",
+        "(log(1+f) - f + f^2/2)/f^3 by f, -0.0385 <= f <= 0.0626",
+        series(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, ONE / 3),
+        lambda f: f**2,
+        mp.mpf("-0.0385"),
+        mp.mpf("0.0626"),
+        9,
+        None,
+    ),
+    Polynomial(
         "log_double",
         "((2 atanh(s)/s - 2)/s^2 - 2/3)/s^2 by s^2, |s| <= 0.1716",
         lambda z: (
@@ -345,6 +355,26 @@ POWER_F32 = [
         -0.5005,
         0.5005,
         6,
+        None,
+    ),
+    Polynomial(
+        "pow_f32_log2_table",
+        "log2(1+f)/f by f, -0.0385 <= f <= 0.0626",
+        series(lambda f: mp.log1p(f) / f / mp.log(2), 1 / mp.log(2)),
+        lambda f: ONE,
+        mp.mpf("-0.0385"),
+        mp.mpf("0.0626"),
+        6,
+        None,
+    ),
+    Polynomial(
+        "pow_f32_exp2_table",
+        "2^r by r, |r| <= 1/32",
+        lambda r: mp.mpf(2) ** r,
+        lambda r: ONE,
+        -ONE / 32,
+        ONE / 32,
+        3,
         None,
     ),
 ]

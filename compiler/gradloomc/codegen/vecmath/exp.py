@@ -22,6 +22,7 @@ __all__ = [
     "emit_exp2",
     "emit_expm1",
     "emit_sigmoid",
+    "exp2_by_table",
     "exp_rounding_error",
     "expm1_reduced",
     "reduce_exp",
@@ -87,13 +88,18 @@ class _Product(NamedTuple):
     n: str
 
 
-def _exp_product(lanes: Lanes, x: str) -> _Product:
-    """Reduce x and write the factors of e^x."""
+def _exp_product(lanes: Lanes, x: str, error: str | None = None) -> _Product:
+    """Reduce x + error, for an error far smaller than x, and write the factors of its exponential."""
     form = FORMATS[lanes.dtype]
-    x = lanes.clamp_below(lanes.clamp_above(x, form.exp_high), form.exp_low)
+    clamped = lanes.clamp_below(lanes.clamp_above(x, form.exp_high), form.exp_low)
+    if error is not None:
+        # A clamped x may be infinite, its error then nan; the outcome is 0 or inf either way.
+        error = lanes.select(lanes.fcmp("oeq", clamped, x), error, 0.0)
     if lanes.bits == 64 and has_avx512(lanes):
-        return _exp_product_by_table(lanes, x)
-    bits, n, r = reduce_exp(lanes, x, 2 * form.bias)
+        return _exp_product_by_table(lanes, clamped, error)
+    bits, n, r = reduce_exp(lanes, clamped, 2 * form.bias)
+    if error is not None:
+        r = lanes.add(r, error)
     if lanes.bits == 32:
         q = polynomial(lanes, r, coefficients(lanes, "exp"))
         return _Product(1.0, lambda number: lanes.fma(r, q, number), bits, n)
@@ -101,13 +107,15 @@ def _exp_product(lanes: Lanes, x: str) -> _Product:
     return _Product(1.0, lambda number: lanes.add(p, number), bits, n)
 
 
-def _exp_product_by_table(lanes: Lanes, x: str) -> _Product:
-    """Reduce x by sixteenths of ln 2: 2^n has the fraction of n, 2^(j/16), in a table."""
+def _exp_product_by_table(lanes: Lanes, x: str, error: str | None) -> _Product:
+    """Reduce x + error by sixteenths of ln 2: 2^n has the fraction of n, 2^(j/16), in a table."""
     form, tables = FORMATS[lanes.dtype], TABLES[lanes.dtype]
     magic = form.magic / 16
     shifted = lanes.fma(x, LOG2_E, magic)
     n = lanes.sub(shifted, magic)
     r = lanes.fma(n, -form.ln2_low, lanes.fma(n, -form.ln2_high, x))
+    if error is not None:
+        r = lanes.add(r, error)
     bits = lanes.float_to_bits(shifted)
     power = table_lookup(lanes, bits, tables["exp_high"])
     q = polynomial(lanes, r, coefficients(lanes, "exp_table"))
@@ -115,11 +123,21 @@ def _exp_product_by_table(lanes: Lanes, x: str) -> _Product:
     return _Product(power, lambda number: lanes.add(rest, number), bits, n)
 
 
-def emit_exp(lanes: Lanes, x: str) -> str:
-    """Return e^x."""
+def emit_exp(lanes: Lanes, x: str, error: str | None = None) -> str:
+    """Return e^x, or e^(x + error) for an error far smaller than x."""
     lanes = lanes.exact()
-    product = _exp_product(lanes, x)
+    product = _exp_product(lanes, x, error)
     return scale(lanes, product.rest(product.one), product.bits, product.n)
+
+
+def exp2_by_table(lanes: Lanes, x: str) -> str:
+    """Return 2^x in f64 to 29 bits, for |x| < 2^40."""
+    magic = FORMATS["f64"].magic / 16
+    shifted = lanes.add(x, magic)
+    n = lanes.sub(shifted, magic)
+    mantissa = polynomial(lanes, lanes.sub(x, n), coefficients(lanes, "pow_f32_exp2_table"))
+    power = table_lookup(lanes, lanes.float_to_bits(shifted), TABLES["f64"]["exp_high"])
+    return scale_by_power(lanes, lanes.mul(mantissa, power), n)
 
 
 def exp_rounding_error(lanes: Lanes, x: str) -> str:

@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.coefficients import TABLES
-from gradloomc.codegen.vecmath.primitives import FORMATS, coefficients, polynomial
+from gradloomc.codegen.vecmath.primitives import FORMATS, coefficients, fast_two_sum, polynomial, two_product
 from gradloomc.codegen.x86 import exponent_of, mantissa_of, scale_by_power, table_lookup
 
-__all__ = ["log_by_table", "log_in_base_by_table"]
+__all__ = ["log2_by_short_table", "log_by_table", "log_double_by_table", "log_in_base_by_table"]
 
 
 class _Split(NamedTuple):
-    """log x = k log 2 + entry `index` of a table + log(1 + f)."""
+    """log x = k log 2 + an entry of a table, found by the low bits of `place`, + log(1 + f)."""
 
     k: str
-    index: str
+    place: str
     f: str
 
 
@@ -70,3 +70,34 @@ def log_in_base_by_table(
         low = lanes.fma(k, unit[1], low)
     bend = lanes.mul(lanes.mul(f, f), polynomial(lanes, f, coefficients(lanes, "log_table")))
     return lanes.add(high, lanes.fma(f, inverse[0], lanes.fma(bend, inverse[0], low)))
+
+
+def log_double_by_table(lanes: Lanes, x: str) -> tuple[str, str]:
+    """Return the natural logarithm of x > 0 as an unevaluated sum of two f64, good to about 64 bits.
+
+    log(1 + f + e) = f - f^2/2 + f^3 Q(f) + e (1 - f), where f is exact and e the rounding error of m r. The first two
+    terms and the entry of the table, which is larger than f or zero, are added up exactly.
+    """
+    form = FORMATS["f64"]
+    k, m = exponent_of(lanes, x), mantissa_of(lanes, x)
+    index = lanes.lshr(lanes.float_to_bits(m), form.mantissa - 4)
+    product, e = two_product(lanes, m, _entry(lanes, index, "inverse"))
+    f = lanes.sub(product, 1.0)
+    square, square_low = two_product(lanes, f, f)
+    high = lanes.fma(k, form.ln2_high, _entry(lanes, index, "log_high"))
+    high, first = fast_two_sum(lanes, high, f)
+    high, second = fast_two_sum(lanes, high, lanes.mul(square, -0.5))
+    low = lanes.fma(k, form.ln2_low, _entry(lanes, index, "log_low"))
+    cubic = polynomial(lanes, f, coefficients(lanes, "log_table_cubic"))
+    low = lanes.fma(lanes.mul(square, f), cubic, low)
+    rest = lanes.fma(square_low, -0.5, lanes.fma(lanes.neg(e), f, e))
+    return fast_two_sum(lanes, high, lanes.add(low, lanes.add(rest, lanes.add(first, second))))
+
+
+def log2_by_short_table(lanes: Lanes, x: str) -> str:
+    """Return log2 x of x > 0 in f64 to 36 bits."""
+    k, index, f = _split(lanes, x)
+    tables = TABLES["f64"]
+    entries = tuple(high + low for high, low in zip(tables["log2_high"], tables["log2_low"], strict=True))
+    whole = lanes.add(k, table_lookup(lanes, index, entries))
+    return lanes.fma(f, polynomial(lanes, f, coefficients(lanes, "pow_f32_log2_table")), whole)

@@ -11,8 +11,9 @@ import math
 
 from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath.coefficients import COEFFICIENTS
-from gradloomc.codegen.vecmath.exp import expm1_reduced, reduce_exp, scale
+from gradloomc.codegen.vecmath.exp import emit_exp, exp2_by_table
 from gradloomc.codegen.vecmath.log import split
+from gradloomc.codegen.vecmath.log_table import log2_by_short_table, log_double_by_table
 from gradloomc.codegen.vecmath.primitives import (
     FORMATS,
     call_where,
@@ -21,6 +22,7 @@ from gradloomc.codegen.vecmath.primitives import (
     polynomial,
     two_product,
 )
+from gradloomc.codegen.x86 import has_avx512
 
 __all__ = [
     "emit_cbrt",
@@ -67,22 +69,20 @@ def _log_double(lanes: Lanes, x: str) -> tuple[str, str]:
 
 def _power_f64(lanes: Lanes, base: str, exponent: str) -> str:
     """Return base^exponent for positive finite base and finite exponent."""
-    form = FORMATS["f64"]
-    high, low = _log_double(lanes, base)
+    logarithm = log_double_by_table if has_avx512(lanes) else _log_double
+    high, low = logarithm(lanes, base)
     product, error = two_product(lanes, exponent, high)
-    error = lanes.fma(exponent, low, error)
-    clamped = lanes.clamp_below(lanes.clamp_above(product, form.exp_high), form.exp_low)
-    # A clamped product may be infinite, its error then nan; the outcome is 0 or inf either way.
-    error = lanes.select(lanes.fcmp("oeq", clamped, product), error, 0.0)
-    bits, n, r = reduce_exp(lanes, clamped, 2 * form.bias)
-    grown = lanes.add(expm1_reduced(lanes, lanes.add(r, error)), 1.0)
-    return scale(lanes, grown, bits, n)
+    return emit_exp(lanes, product, lanes.fma(exponent, low, error))
 
 
 def _power_f32(lanes: Lanes, base: str, exponent: str) -> str:
     """Return base^exponent for positive finite base and finite exponent, by way of f64 lanes."""
     wide = lanes.with_dtype("f64").exact()
     form = FORMATS["f64"]
+    if has_avx512(lanes):
+        product = wide.mul(lanes.to_f64(exponent), log2_by_short_table(wide, lanes.to_f64(base)))
+        product = wide.clamp_below(wide.clamp_above(product, 130.0), -160.0)
+        return lanes.to_f32(exp2_by_table(wide, product))
     number = split(wide, lanes.to_f64(base), subnormal=False)
     series = polynomial(wide, number.f, COEFFICIENTS["f64"]["pow_f32_log2"])
     product = wide.mul(lanes.to_f64(exponent), wide.fma(number.f, series, number.k))
