@@ -58,28 +58,41 @@ def numba_by_hand():
     softening = SOFTENING**2
 
     @numba.njit(fastmath=True)
+    def pull(xi, yi, zi, mi, x, y, z, masses, by_x, by_y, by_z):
+        # One body against all behind it, which are pulled back: each pair once.
+        potential, sum_x, sum_y, sum_z = 0.0, 0.0, 0.0, 0.0
+        for j in range(x.size):
+            dx, dy, dz = xi - x[j], yi - y[j], zi - z[j]
+            inverse = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz + softening)
+            field = mi * masses[j] * inverse
+            force = field * inverse * inverse
+            potential += field
+            sum_x += force * dx
+            sum_y += force * dy
+            sum_z += force * dz
+            by_x[j] -= force * dx
+            by_y[j] -= force * dy
+            by_z[j] -= force * dz
+        return potential, sum_x, sum_y, sum_z
+
+    @numba.njit(fastmath=True)
     def value_and_grad(positions, masses):
-        # Coordinates in arrays of their own, so that eight bodies make a vector.
         n = masses.size
         x, y, z = positions[:, 0].copy(), positions[:, 1].copy(), positions[:, 2].copy()
-        gradient = np.empty_like(positions)
+        by_x, by_y, by_z = np.zeros(n), np.zeros(n), np.zeros(n)
         value = 0.0
         for i in range(n):
-            xi, yi, zi = x[i], y[i], z[i]
-            potential, by_x, by_y, by_z = 0.0, 0.0, 0.0, 0.0
-            for j in range(n):
-                dx, dy, dz = xi - x[j], yi - y[j], zi - z[j]
-                inverse = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz + softening)
-                field = masses[j] * inverse
-                pull = field * inverse * inverse
-                potential += field
-                by_x += pull * dx
-                by_y += pull * dy
-                by_z += pull * dz
-            value -= 0.5 * masses[i] * potential
-            gradient[i, 0] = masses[i] * by_x
-            gradient[i, 1] = masses[i] * by_y
-            gradient[i, 2] = masses[i] * by_z
+            k = i + 1
+            potential, sum_x, sum_y, sum_z = pull(
+                x[i], y[i], z[i], masses[i], x[k:], y[k:], z[k:], masses[k:],
+                by_x[k:], by_y[k:], by_z[k:],
+            )  # fmt: skip
+            value -= potential + 0.5 * masses[i] * masses[i] / math.sqrt(softening)
+            by_x[i] += sum_x
+            by_y[i] += sum_y
+            by_z[i] += sum_z
+        gradient = np.empty_like(positions)
+        gradient[:, 0], gradient[:, 1], gradient[:, 2] = by_x, by_y, by_z
         return value, (gradient,)
 
     return value_and_grad
