@@ -1,7 +1,8 @@
 """pytensor: the row's own source on symbolic arrays, compiled to numba or to C, whichever is faster.
 
-Both ways are tried on the row's inputs; the note of a measurement says which one it shows, and the
-time spent on the other one is not counted as part of the first call.
+Both ways are tried on the row's inputs, the other one only if the first compiled in reasonable time;
+the note of a measurement says which one it shows, and the time spent on the other one is not counted
+as part of the first call.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from bench.peers.base import Call, Kind, OnNumpy, Peer
 from bench.peers.namespaces import Names, rebound
 from bench.workload import Workload, library
 
-MODES = {"NUMBA": "numba mode", "CVM": "C linker"}
+MODES = {"CVM": "C linker", "NUMBA": "numba mode"}  # in the order in which they are tried
+PATIENCE = 40.0  # seconds of compiling, after which the other mode, mostly slower to compile, is not tried
 
 
 class Compiled(NamedTuple):
@@ -58,7 +60,7 @@ class Pytensor(OnNumpy):
         outputs = self._outputs(workload, arguments)
         written = time.perf_counter() - start
         best = self._fastest(arguments, outputs)
-        self.note = MODES[best.mode]
+        self.note = MODES[best.mode] + (", the only mode tried" if best.first > PATIENCE else "")
         self.uncounted = time.perf_counter() - start - written - best.first
         function = best.function
         if workload.quantity == "hvp":
@@ -86,7 +88,7 @@ class Pytensor(OnNumpy):
         return tensor.maximum(a, b) + tensor.log1p(tensor.exp(-tensor.abs(a - b)))
 
     def _fastest(self, arguments: list[Any], outputs: list[Any]) -> Compiled:
-        """Compile in every mode; raise what the last one raised if none works."""
+        """Compile in every mode, as far as there is patience; raise what the last one raised if none works."""
         tried = []
         problem: Exception | None = None
         for mode in MODES:
@@ -101,6 +103,8 @@ class Pytensor(OnNumpy):
             first = time.perf_counter() - start
             per_call = min(_seconds(function, self._inputs) for _ in range(3))
             tried.append(Compiled(per_call, first, function, mode))
+            if first > PATIENCE:
+                break
         if not tried:
             assert problem is not None
             raise problem

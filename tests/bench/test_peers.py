@@ -5,6 +5,7 @@ Stand-ins take the place of libraries that are not installed here: what is teste
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -133,3 +134,30 @@ def test_the_version_for_drjit_agrees_with_the_row_s_source() -> None:
     inputs = find("gmm").inputs("test")
     found = np.squeeze(versions.gmm_drjit(module)(*inputs))
     assert found == pytest.approx(find("gmm").function(*inputs), rel=1e-12)
+
+
+def test_pytensor_shows_the_faster_mode_and_tries_no_second_one_after_a_slow_compilation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[str] = []
+
+    def compile_in(arguments: object, outputs: object, mode: str) -> object:
+        compiled.append(mode)
+        return Function(mode)
+
+    class Function:
+        trust_input = False
+
+        def __init__(self, mode: str) -> None:
+            self.mode = mode
+
+        def __call__(self, x: np.ndarray) -> None:
+            time.sleep(0.02 if self.mode == "CVM" else 0.0)
+
+    adapter = pytensor_graph.Pytensor()
+    adapter._pytensor = SimpleNamespace(function=compile_in)
+    adapter._inputs = (np.ones(1),)
+    assert adapter._fastest([], []).mode == "NUMBA" and compiled == ["CVM", "NUMBA"]
+    compiled.clear()
+    monkeypatch.setattr(pytensor_graph, "PATIENCE", 0.0)
+    assert adapter._fastest([], []).mode == "CVM" and compiled == ["CVM"]
