@@ -6,6 +6,7 @@ Lowers the program's function once more, on a copy, because the executable keeps
 import os
 from typing import TYPE_CHECKING
 
+from gradloom.separation import reasons_apart, recomputed
 from gradloomc.codegen.native import host
 from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import kernel
@@ -65,11 +66,18 @@ def _assembly(text: str) -> str:
 def explain(program: "Program") -> str:
     """Return how a program is run.
 
-    Its kernels, what it keeps in memory and why, the bytes it moves, what it took to compile.
+    Its kernels and why they are not one, what it keeps in memory and why, what it computes again, the bytes it moves,
+    what it took to compile.
     """
     stats = program.executable.stats
     cleaned = prepare(copy_function(program.function))
-    reasons = plan_materialization(cleaned).reasons
+    plan = plan_materialization(cleaned)
+    reasons = plan.reasons
+    again = [
+        (str(value.type), f"by {passes} kernels: {cost:.0f} additions an element, less than memory", value.op.location)
+        for value, passes, cost in recomputed(plan, body_of(cleaned).ops[:-1])
+        if value.op is not None
+    ]
     kept = [
         (str(value.type), reason, value.op.location)
         for value, reason in reasons.items()
@@ -89,9 +97,11 @@ def explain(program: "Program") -> str:
     if program.family is not None:
         lines += program.family.explain()
     lines += _section("kept in memory", [(type, reason, _place(at)) for type, reason, at in kept])
+    lines += _section("computed again", [(type, reason, _place(at)) for type, reason, at in again])
     kernels = fuse_function(cleaned)
+    apart = reasons_apart(kernels)
     lines += _section(
-        "kernels", [_kernel(op) for op in body_of(kernels).ops if op.kind is kernel.nest]
+        "kernels", [(f"{k}.", *_kernel(op), reason) for k, (op, reason) in enumerate(apart.items(), 1)]
     )
     lines += _section(
         "library calls",

@@ -90,3 +90,14 @@ def test_short_axes_of_all_kinds() -> None:
     ):
         np.testing.assert_array_equal(compile_grad(fun)(x), fun(x))
         np.testing.assert_array_equal(compile_grad(fun)(x.astype(np.float32)), fun(x.astype(np.float32)))
+
+
+def test_explain_says_why_kernels_are_apart() -> None:
+    def standardized(x):
+        y = np.exp(x)
+        return np.sum((y - np.mean(y, axis=1, keepdims=True)) ** 2, axis=1)
+
+    text = compile_grad(standardized).explain(RNG.normal(size=(300, 200)))
+    assert "needs the finished sums of 1, tile by tile of" in text
+    assert "computed again:" in text and "by 2 kernels" in text
+    assert "of temporaries at the peak" in text

@@ -285,7 +285,7 @@ def _keep_expensive(plan: Plan, operations: list[Op]) -> bool:
     Of a chain of values that the same passes need, the last one is kept.
     """
     before = len(plan.stored)
-    passes = _passes_that_need(plan, operations)
+    passes = passes_that_need(plan, operations)
     for op in operations:
         value = op.results[0]
         if not plan.is_inlined(op) or plan.is_loaded(value):
@@ -302,8 +302,8 @@ def _keep_expensive(plan: Plan, operations: list[Op]) -> bool:
     return len(plan.stored) > before
 
 
-def _passes_that_need(plan: Plan, operations: list[Op]) -> dict[Value, frozenset[int]]:
-    """Return the levels at which each value would be computed."""
+def passes_that_need(plan: Plan, operations: list[Op]) -> dict[Value, frozenset[int]]:
+    """Return the levels at which each value is computed."""
     used_at: dict[Value, set[int]] = {}
     needed: dict[Value, frozenset[int]] = {}
     for op in reversed(operations):
