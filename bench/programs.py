@@ -73,7 +73,8 @@ def source(count: int, family: str) -> str:
 def _compiled(text: str, name: str, entry: str, **scope: Any) -> Callable[..., Any]:
     """Run generated source; keep its lines where tracebacks and compilers look for them."""
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)
-    namespace: dict[str, Any] = {"__name__": name, **scope}
+    # The module must be one that can be imported: torch's compiler looks for it by name.
+    namespace: dict[str, Any] = {"__name__": __name__, **scope}
     exec(compile(text, name, "exec"), namespace)
     return namespace[entry]
 

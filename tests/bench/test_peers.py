@@ -14,7 +14,7 @@ import pytest
 from scipy import special
 
 from bench.measure import measure_pair
-from bench.peers import PEERS, drjit_llvm, versions
+from bench.peers import PEERS, drjit_llvm, pytensor_graph, versions
 from bench.peers.base import Inexpressible, Unavailable, threads
 from bench.peers.namespaces import Names, rebound
 from bench.peers.versions import VERSIONS
