@@ -13,7 +13,7 @@ import numpy as np
 from gradloom.exec.tables import Arguments, Building, State, Table
 from gradloom.program import Fixed, Program, Result
 from gradloom.signature import Leaf
-from gradloom.tree import DICT, LEAF, LIST, NOTHING, TUPLE, Structure, count_leaves
+from gradloom.tree import DICT, LEAF, LIST, NOTHING, TUPLE, Structure, count_leaves, flatten
 from gradloomc.ir.builder import open_insertions
 
 _SEQUENCES = {id(TUPLE): tuple, id(LIST): list}
@@ -43,18 +43,72 @@ def make_plan(
         described = enumerate(form.leaves[first:], first)
         if not _describe(arguments, structure, described, form.position):
             return None
-    building, finish = _building(program.result, native.results), None
+    return _plan(program, arguments, len(order), keywords, program.result, state)
+
+
+def make_product_plan(
+    program: Program,
+    primals: Sequence[Any],
+    leaves: Sequence[Any],
+    tangents: Sequence[Any],
+    result: Result | None,
+    state: State,
+) -> Table | None:
+    """Return the plan of calls `(primals, tangents)` like one that `program` just answered, or None.
+
+    Args:
+        primals, tangents: what was passed.
+        leaves: those of the primals.
+        result: what is returned, in terms of the program's results; None if native code cannot say that.
+        state: of the function that is differentiated.
+    """
+    native = program.executable.native
+    if native is None or result is None or program.stale or any(map(_is_unusual, leaves)):
+        return None
+    form = program.form
+    children = _children(form.structure)
+    if [*children] != [*range(len(primals))] or not {type(primals), type(tangents)} <= {tuple, list}:
+        return None
+    arguments = Arguments(native.types)
+    arguments.sequence(type(primals), len(primals))
+    described = iter(enumerate(form.leaves))
+    if not all(_describe(arguments, child, described, form.position) for _, child in children.values()):
+        return None
+    arguments.sequence(type(tangents), len(tangents))
+    slot = len(form.position) + len(form.captured)
+    for tangent, (first, child) in zip(tangents, children.values(), strict=True):
+        seeds, structure = flatten(tangent)
+        if structure is not NOTHING and (structure != child or any(map(_is_unusual, seeds))):
+            return None  # parts of it are left out, or it has another order
+        known = [Leaf(form.leaves[first + k].type, weak=type(seed) is float) for k, seed in enumerate(seeds)]
+        places = {k: slot + k for k in range(len(seeds))}
+        if any(leaf.weak and native.types[slot + k][1] != np.float64 for k, leaf in enumerate(known)):
+            return None
+        if not _describe(arguments, structure, iter(enumerate(known)), places):
+            return None
+        slot += len(seeds)
+    return _plan(program, arguments, 2, (), result, state)
+
+
+def _plan(
+    program: Program, arguments: Arguments, count: int, keywords: Sequence[str], result: Result, state: State
+) -> Table | None:
+    native, form = program.executable.native, program.form
+    building, finish = _building(result, native.results), None
     if building is None:
+        if result is not program.result:
+            return None
         building, finish = Building(native.results, scalars=False), program.finish
         for k in range(len(native.results)):
             building.result(k)
         building.sequence(tuple, len(native.results))
     return native.plan(
         arguments,
-        len(order),
+        count,
         building,
         state,
         captured=form.captured,
+        captured_slot=len(form.position),
         keywords=keywords,
         serial=id(program),
         tracing=open_insertions,

@@ -75,6 +75,16 @@ def tuple_of(results: Sequence[Result]) -> Result:
     return Result(structure, tuple([slot for result in results for slot in result.slots]))
 
 
+def parts_of(result: Result) -> list[Result]:
+    """Return the results that make up a container."""
+    found, first = [], 0
+    for child in result.structure[2:]:
+        count = count_leaves(child)
+        found.append(Result(child, result.slots[first : first + count]))
+        first += count
+    return found
+
+
 class Primal:
     """A user's function, traced for one signature.
 

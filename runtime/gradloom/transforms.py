@@ -13,7 +13,7 @@ import numpy as np
 
 from gradloom.function import Derived, UserFunction, derive, user_function
 from gradloom.signature import Argnums, Argument, Call, Leaf, caller_location
-from gradloom.tree import flatten, flatten_like, leaf_paths, unflatten
+from gradloom.tree import NOTHING, flatten, flatten_like, leaf_paths, unflatten
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.errors import (
     DifferentiationError,
@@ -245,12 +245,81 @@ def jvp(
         ShapeError, DTypeError, DifferentiationError: a tangent does not fit its primal, or an op
         has no derivative.
     """
-    point = Point(fun, primals, has_aux, "jvp")
-    seeds = point.tangents(tangents)
-    program = point.pushforward(list(seeds), with_value=True)
-    if insertion.block is not None:
-        return program.inline(point.call.leaves, list(seeds.values()))
-    return program(point.call.leaves, list(seeds.values()))
+    return derive(Product, fun, None, has_aux, False)(primals, tangents)
+
+
+class Product(Derived):
+    """A derivative along tangents, as a function of (primals, tangents).
+
+    That of the function itself, with the value (`jvp`), or, where `second` says so, that of its gradient (`hvp`).
+    """
+
+    def __init__(self, fun: Any, argnums: Any, has_aux: bool, second: bool):
+        super().__init__(fun, "hvp" if second else "jvp", argnums, has_aux, second)
+        self.second = second
+        self._generations: dict[UserFunction, int] = {}
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        primals, tangents = args
+        fun, moving = self.__wrapped__, ()
+        if self.second:
+            moving = _moving(primals, tangents)
+            fun = derive(Gradient, fun, moving, self.has_aux, False)
+        point = Point(fun, primals, self.has_aux, self.name)
+        seeds = point.tangents(tangents)
+        program = point.pushforward(list(seeds), with_value=not self.second)
+        if insertion.block is not None:
+            found = program.inline(point.call.leaves, list(seeds.values()))
+        else:
+            found = program(point.call.leaves, list(seeds.values()))
+            self._enter_product(program, point, primals, tangents, moving)
+        return self._of_primals(found, moving, len(primals), None, tuple) if self.second else found
+
+    def _of_primals(self, found: Any, moving: Sequence[int], count: int, nothing: Any, join: Any) -> Any:
+        """Return the part that the user gets of the gradient's tangent: one entry per primal, `nothing` for others."""
+        products = dict(zip(moving, found[0] if self.has_aux else found, strict=True))
+        if count == 1:
+            return products[0]
+        return join([products.get(k, nothing) for k in range(count)])
+
+    def _enter_product(
+        self, program: "Program", point: Point, primals: Any, tangents: Any, moving: Sequence[int]
+    ) -> None:
+        """Let native code answer calls like the one that the program answered just now, if it can."""
+        if program.executable.native is None or self.bound_args or self.bound_kwargs:
+            return
+        state = point.user.state
+        if self._generations.get(point.user) != state.generation:
+            self._plans.clear(self)
+            self._generations[point.user] = state.generation
+
+        def make() -> Any:
+            from gradloom.plans import make_product_plan
+            from gradloom.program import Result, parts_of, tuple_of
+
+            result = program.result
+            if self.second:
+                parts = parts_of(parts_of(result)[0]) if self.has_aux else parts_of(result)
+                found = [parts] if self.has_aux else parts
+                result = self._of_primals(found, moving, len(primals), Result(NOTHING, ()), tuple_of)
+            return make_product_plan(program, primals, point.call.leaves, tangents, result, state)
+
+        kinds = tuple([type(seed) for seed in flatten(tangents)[0]])
+        absent = tuple([tangent is None for tangent in tangents])
+        self._plans.use(self, (program, type(primals), type(tangents), absent, kinds), make)
+        point.user.enter(program)
+
+
+def _moving(primals: Any, tangents: Any) -> tuple[int, ...]:
+    """Return the positions of the primals that have a tangent."""
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TypeError("hvp: primals and tangents should be tuples, one entry per argument")
+    moving = tuple([k for k, tangent in enumerate(tangents) if tangent is not None])
+    if not moving:
+        raise DifferentiationError(
+            "hvp: every tangent is None, so there is nothing to differentiate", caller_location()
+        )
+    return moving
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -358,23 +427,7 @@ def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
 
 def hessian_product(fun: Any, primals: Any, tangents: Any, has_aux: bool) -> Any:
     """Return `hvp` of a function that may return (value, aux); the aux is left out."""
-    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise TypeError("hvp: primals and tangents should be tuples, one entry per argument")
-    moving = tuple([k for k, tangent in enumerate(tangents) if tangent is not None])
-    if not moving:
-        raise DifferentiationError(
-            "hvp: every tangent is None, so there is nothing to differentiate", caller_location()
-        )
-    gradient = derive(Gradient, fun, moving, has_aux, False)
-    point = Point(gradient, primals, has_aux, "hvp")
-    seeds = point.tangents(tangents)
-    program = point.pushforward(list(seeds), with_value=False)
-    run = program if insertion.block is None else program.inline
-    found = run(point.call.leaves, list(seeds.values()))
-    products = dict(zip(moving, found[0] if has_aux else found, strict=True))
-    if len(primals) == 1:
-        return products[0]
-    return tuple([products.get(k) for k in range(len(primals))])
+    return derive(Product, fun, None, has_aux, True)(primals, tangents)
 
 
 def stop_gradient(x: Any) -> Any:

@@ -13,6 +13,7 @@ from gradloom.exec.executable import BINDER_FROM_CALL, Executable
 from gradloomc.codegen.native import counts, host
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.ir.attributes import Dense
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import ExecutionError
@@ -96,8 +97,13 @@ def test_the_general_path_serves_an_unknown_layout(monkeypatch: pytest.MonkeyPat
 
 def test_results_share_memory_with_nothing(rng: np.random.Generator) -> None:
     kind = tensor((5,), f64)
+
+    def tables() -> list[Value]:
+        table = nd.constant(value=Dense(kind, np.arange(5.0)))
+        return [table, table, nd.reshape(table, shape=(5, 1)), nd.neg(table)]
+
     compiled = Executable(
-        build([kind], lambda x: [x, x, nd.reshape(x, shape=(5, 1)), nd.neg(x), nd.splat(2.0, kind)])
+        build([kind], lambda x: [x, x, nd.reshape(x, shape=(5, 1)), nd.neg(x), nd.splat(2.0, kind), *tables()])
     )
     x = rng.standard_normal(5)
     results = compiled.run([x])

@@ -255,6 +255,11 @@ def convert_scalar(x: Value, source: ScalarType, target: ScalarType) -> Value:
     return nd.convert.scalar(x, target)
 
 
+def _is_table(op: Op) -> bool:
+    """Tell whether an op is an array of numbers that are not all the same: code loads them."""
+    return op.kind is nd.constant and not op.attributes["value"].is_splat
+
+
 class Fuser:
     """Builds the kernels of one function."""
 
@@ -307,6 +312,8 @@ class Fuser:
                 (source,) = op.operands
                 kept = nd.kept_axes(source.type.rank, op.attributes["axes"])
                 root = Root(value, op.kind.scalar, source, kept, self.plan.split.get(op, ()))
+            elif _is_table(op):
+                continue  # it is in memory
             elif self.plan.is_inlined(op) and (value in self.plan.stored or value in outputs):
                 root = Root(value, "store", value, range(value.type.rank))
             else:
@@ -316,13 +323,13 @@ class Fuser:
         return levels
 
     def add_copies(self, levels: dict[int, list[Root]]) -> None:
-        """An argument, a view of one, or a value returned twice is copied, so that results never share memory."""
+        """Arguments, constants, views of them, and values returned twice are copied: results never share memory."""
         seen: set[Value] = set()
         for position, value in enumerate(self.outputs):
             base = value
             while base in self.plan.views and base.op is not None:
                 base = base.op.operands[0]
-            if base.op is None or base in seen:
+            if base.op is None or _is_table(base.op) or base in seen:
                 copy = Value(value.type, None, position)
                 self.copies[position] = copy
                 self.fixed.add(copy)

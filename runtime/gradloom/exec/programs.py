@@ -115,6 +115,7 @@ class NativeProgram:
         building: Building,
         state: State,
         captured: Sequence[Any] = (),
+        captured_slot: int | None = None,
         keywords: Sequence[str] = (),
         serial: int = 0,
         tracing: Any = None,
@@ -127,7 +128,8 @@ class NativeProgram:
             arguments: records of what is passed, `count` objects (with those passed by keyword).
             building: what is made of the results.
             state: of the user's function.
-            captured: arrays that the program takes after the arguments, the same ones in each call.
+            captured: arrays that the program takes besides, the same ones in each call.
+            captured_slot: the slot of the first of them; the last slots if left out.
             keywords: the names of the last arguments, if they are passed by keyword.
             serial: noted in the state when the call was answered.
             tracing: a ctypes counter; while it is not 0 calls take the general path.
@@ -135,8 +137,8 @@ class NativeProgram:
             kept: what else has to live as long.
         """
         taken = Arguments(self.types)
-        first = len(self.types) - len(captured)
-        for slot in range(first, len(self.types)):
+        first = len(self.types) - len(captured) if captured_slot is None else captured_slot
+        for slot in range(first, first + len(captured)):
             taken.array(slot)
         records, captured_records, built = arguments.finish(), taken.finish(), building.finish()
         captured_items = table([id(array) for array in captured], *captured)
