@@ -223,6 +223,78 @@ def test_results_of_every_structure(general_calls: list[Any]) -> None:
     assert compile_grad(lambda x: None)(X) is None
 
 
+# --- products along tangents ----------------------------------------------------------------------
+
+
+def quadratic(p: Any, x: Any, scale: Any = 2.0) -> Any:
+    return np.sum(p["w"] ** 3 * x) * scale + p["b"] ** 2
+
+
+W = np.array([0.5, 1.0, 1.5])
+POINT = ({"w": W, "b": np.float64(3.0)}, X)
+DIRECTIONS: dict[str, Any] = {
+    "all": ({"w": X, "b": 2.0}, X),
+    "first": ({"w": X, "b": np.array(2.0)}, None),
+    "second": (None, X),
+    "part": ({"w": None, "b": 2.0}, None),
+    "list": [{"w": X, "b": 2.0}, X],
+    "strided": ({"w": X[::-1], "b": 2.0}, None),
+    "integer": ({"w": X, "b": 2}, None),
+}
+
+
+@pytest.mark.parametrize("has_aux", [False, True])
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_products_along_tangents(name: str, has_aux: bool, general_calls: list[Any]) -> None:
+    def fun(p: Any, x: Any) -> Any:
+        value = quadratic(p, x)
+        return (value, {"aux": x * 2}) if has_aux else value
+
+    directions = DIRECTIONS[name]
+    calls = [lambda: gradloom.jvp(fun, POINT, directions, has_aux=has_aux)]
+    if not has_aux:
+        calls.append(lambda: gradloom.hvp(fun, POINT, directions))
+    natively = name not in ("part", "strided", "integer")
+    for call in calls:
+        expected = call()
+        found = assert_native(general_calls, call) if natively else settle(call)
+        assert repr(found) == repr(expected)
+    value, tangent, *_ = calls[0]()
+    step = 1e-6
+    v = {name: 0.0 if part is None else part for name, part in (directions[0] or {"w": None, "b": None}).items()}
+    u = 0.0 if directions[1] is None else directions[1]
+    ends = [quadratic({k: POINT[0][k] + s * v[k] for k in v}, X + s * u) for s in (-step, step)]
+    np.testing.assert_allclose(tangent, (ends[1] - ends[0]) / (2 * step), rtol=1e-6)
+    np.testing.assert_allclose(value, quadratic(*POINT))
+
+
+def test_products_of_compiled_functions_and_of_methods(general_calls: list[Any]) -> None:
+    f = compile_grad(lambda x: np.sum(x**4) + np.sum(x))
+    for call in (
+        lambda: f.hvp((X,), (W,)),
+        lambda: gradloom.hvp(f, (X,), (W,)),
+        lambda: gradloom.hvp(lambda x: f(x), (X,), (W,)),
+    ):
+        np.testing.assert_allclose(settle(call), 12 * X**2 * W)
+    np.testing.assert_allclose(assert_native(general_calls, lambda: f.hvp((X,), (W,))), 12 * X**2 * W)
+    value, tangent = assert_native(general_calls, lambda: f.jvp((X,), (W,)))
+    np.testing.assert_allclose((value, tangent), (np.sum(X**4 + X), np.sum((4 * X**3 + 1) * W)))
+    np.testing.assert_allclose(assert_native(general_calls, lambda: gradloom.jvp(f.grad, (X,), (W,))[1]), 12 * X**2 * W)
+    with_aux = compile_grad(lambda x: (np.sum(x**4), x), has_aux=True)
+    np.testing.assert_allclose(assert_native(general_calls, lambda: with_aux.hvp((X,), (W,))), 12 * X**2 * W)
+    for wrong, error in (((W, W), ValueError), ((W.astype(np.float32),), TypeError), ((W[:2],), ValueError)):
+        with pytest.raises(error):
+            gradloom.jvp(f, (X,), wrong)
+
+
+def test_products_notice_what_is_bound_anew(general_calls: list[Any]) -> None:
+    scale = 1.0
+    f = compile_grad(lambda x: np.sum(x**3) * scale)
+    np.testing.assert_allclose(assert_native(general_calls, lambda: gradloom.hvp(f, (X,), (W,))), 6 * X * W)
+    scale = 2.0
+    np.testing.assert_allclose(assert_native(general_calls, lambda: gradloom.hvp(f, (X,), (W,))), 12 * X * W)
+
+
 # --- what is read besides -------------------------------------------------------------------------
 
 
