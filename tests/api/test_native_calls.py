@@ -437,6 +437,29 @@ def test_numpys_error_state_does_not_matter(general_calls: list[Any]) -> None:
         assert assert_native(general_calls, lambda: f(zero)) == np.inf
 
 
+def test_a_finalizer_calls_what_is_being_called() -> None:
+    f = compile_grad(lambda x: {"sum": np.sum(x), "parts": [x, (x + 1,)]})
+    seen = []
+
+    class Calls:
+        def __init__(self) -> None:
+            self.own = self
+
+        def __del__(self) -> None:
+            seen.append(f(X)["sum"])
+
+    thresholds = gc.get_threshold()
+    try:
+        gc.set_threshold(1)
+        for k in range(3, 60):
+            Calls()
+            assert f(np.ones(k % 20 + 3))["sum"] == k % 20 + 3
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.collect()
+    assert seen == [6.0] * 57
+
+
 def test_one_object_in_many_threads() -> None:
     scale = 1.0
     f = compile_grad(lambda x: np.sum(x * scale))

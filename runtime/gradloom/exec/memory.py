@@ -27,7 +27,7 @@ class BufferPool:
         self.capacity_bytes = capacity_bytes
         self.buffers: dict[int, list[Array]] = {}
         self.total_bytes = 0
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may come in between, in the same thread
         self._unshared = self._count_of_unshared()
 
     @staticmethod

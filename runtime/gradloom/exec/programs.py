@@ -213,7 +213,7 @@ class Plans:
     def __init__(self) -> None:
         self.made: dict[Any, Table | None] = {}
         self.linked: list[Any] = []
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may come in between, in the same thread
 
     def clear(self, callable: NativeCallable) -> None:
         """Take all plans away."""
