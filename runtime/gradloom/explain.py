@@ -6,6 +6,7 @@ Lowers the program's function once more, on a copy, because the executable keeps
 import os
 from typing import TYPE_CHECKING
 
+from gradloom.exec.threads import pool
 from gradloom.separation import reasons_apart, recomputed
 from gradloomc.codegen.native import host
 from gradloomc.codegen.x86 import features_of
@@ -94,6 +95,8 @@ def explain(program: "Program") -> str:
         + ("native code shared with an earlier program" if stats.reused_native_code else "compiled")
         + f" in {stats.native_seconds * 1e3:.1f} ms",
     ]
+    if stats.chunked:
+        lines.append(f"  {_count(stats.chunked, 'kernel')} in chunks that up to {pool.get_threads()} threads share")
     if program.family is not None:
         lines += program.family.explain()
     lines += _section("kept in memory", [(type, reason, _place(at)) for type, reason, at in kept])

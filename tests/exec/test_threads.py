@@ -211,6 +211,20 @@ def test_another_length_reuses_native_code() -> None:
     np.testing.assert_allclose(second.run([x])[0], np.sin(x).sum(), rtol=1e-13)
 
 
+def test_the_pool_starts_when_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the third call that has chunks, whatever the programs; with the first one if that is much work."""
+    for length, calls in ((100_000, 3), (20_000_000, 1)):
+        made = threads.WorkerPool()
+        monkeypatch.setattr(threads, "pool", made)
+        for call in range(1, calls + 1):
+            type = tensor((length,), f64)
+            executable = Executable(define(lambda x: nd.reduce_sum(nd.sin(nd.sin(x)), axes=(0,)), type))
+            assert executable.stats.chunked == 1
+            executable.run([np.zeros(length)])
+            assert made.started == (call == calls)
+        made.close()
+
+
 def test_workers_help(pool: threads.WorkerPool) -> None:
     """Of a job that takes long, workers run a part."""
     pool.set_threads(2)

@@ -17,7 +17,7 @@ from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import MemRefType, ScalarType
-from gradloomc.lowering.parallelize import bytes_of
+from gradloomc.lowering.parallelize import PARTS, bytes_of, work_of
 
 
 class Slot(NamedTuple):
@@ -67,6 +67,8 @@ class Program(NamedTuple):
     externs: int = 0
     products: int = 0
     lifetimes: tuple[tuple[int, int], ...] = ()
+    chunked: int = 0  # nests that run in chunks, and their work in cycles
+    chunked_work: int = 0
 
 
 class ProgramWriter:
@@ -86,7 +88,7 @@ class ProgramWriter:
         self.declarations: dict[str, None] = {}
         self.helpers: dict[str, str] = {}
         self.segment: Segment | None = None
-        self.bytes_moved = self.nests = self.externs = self.products = 0
+        self.bytes_moved = self.nests = self.externs = self.products = self.chunked = self.chunked_work = 0
         self.spans: dict[int, tuple[int, int]] = {}  # the first and the last op that touch a slot
 
     def write(self) -> Program:
@@ -125,14 +127,9 @@ class ProgramWriter:
                 self.count_bytes([op])
                 self.open_segment().gemm(op)
             elif op.kind is loops.tiles:
-                nests = op.regions[0].block.ops[:-1]
-                self.nests += len(nests)
-                self.count_bytes(nests)
-                self.open_segment().run(op)
+                self.run(op, op.regions[0].block.ops[:-1])
             else:
-                self.nests += 1
-                self.count_bytes([op])
-                self.open_segment().run(op)
+                self.run(op, [op])
             self.touch(op, moment)
         self.close_segment()
         if self.partials_slot is not None:
@@ -157,8 +154,19 @@ class ProgramWriter:
             externs=self.externs,
             products=self.products,
             lifetimes=tuple(self.spans.get(slot, (0, len(self.body.ops))) for slot in temporaries),
+            chunked=self.chunked,
+            chunked_work=self.chunked_work,
         )
         return program
+
+    def run(self, op: Op, nests: Sequence[Op]) -> None:
+        """Add a nest, or a group of nests, to the segment."""
+        self.nests += len(nests)
+        self.count_bytes(nests)
+        if "chunk" in op.attributes:
+            self.chunked += len(nests)
+            self.chunked_work += (work_of(nests) or 0) // PARTS
+        self.open_segment().run(op)
 
     def touch(self, op: Op, moment: int) -> None:
         """Note that the slots of an op's buffers are in use at this moment."""

@@ -60,6 +60,7 @@ class Stats(NamedTuple):
     bytes_results: int = 0
     bytes_temporary: int = 0
     bytes_separate: int = 0
+    chunked: int = 0  # kernels that several threads may share
 
     @property
     def compile_seconds(self) -> float:
@@ -175,6 +176,7 @@ class Executable(NativeCallable, native=True):
             sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.result_types),
             self.arena.size,
             self.arena.separate,
+            program.chunked,
         )
 
     def _enter(self) -> None:
@@ -223,12 +225,12 @@ class Executable(NativeCallable, native=True):
         """
         if self.native is not None:
             return self(*self.prepare(arrays))  # in their copies they are what the entry expects
+        if self.program.pool is not None:
+            threads.pool.meet(self.program.chunked_work)
         count = len(self.types)
         if self.bind is None and self.calls < BINDER_FROM_CALL:
             self.calls += 1
             if self.calls == BINDER_FROM_CALL:
-                if self.program.pool is not None:
-                    threads.pool.start()
                 self._enter()
                 if self.native is not None:
                     return self(*arrays)

@@ -1,7 +1,7 @@
 """How many threads work, and the pool of workers that native segments hand their chunks to.
 
-Nothing starts at import. The pool's code is compiled when a program that has chunks turns out to be called again, and
-its workers start with the first job (`gradloomc.codegen.workers`). They are POSIX threads that never touch Python and
+Nothing starts at import. The pool's code is compiled when there has been enough work in chunks, and its workers start
+with the first job (`gradloomc.codegen.workers`). They are POSIX threads that never touch Python and
 sleep while nobody calls. Where there are none, Python threads do the same through a callback. Results do not depend on
 any of this: see `gradloomc.lowering.parallelize`.
 """
@@ -26,6 +26,9 @@ Array = np.ndarray[Any, Any]
 
 # How long a worker stays awake after a job: a loop of calls finds it awake, and others soon get its processor.
 SPIN_SECONDS = 100e-6
+# Compiling the pool takes a millisecond from the store and some ten from scratch: it is worth that from the third call
+# with chunks on, or sooner, when this much work has been met.
+START_FROM_CALL, START_FROM_CYCLES = 3, 60_000_000
 VARIABLES = ("GRADLOOM_NUM_THREADS", "OMP_NUM_THREADS")
 _CHUNK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 _RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
@@ -72,6 +75,7 @@ class WorkerPool:
         self.block = memory[offset : offset + BLOCK_BYTES]
         self.lock = threading.Lock()
         self.threads = 0  # not yet known
+        self.calls = self.cycles = 0  # met before it started
         self.stop_native: Any = None
         self.helpers: _Helpers | None = None
 
@@ -100,6 +104,14 @@ class WorkerPool:
     def started(self) -> bool:
         """Whether segments may hand their chunks to the pool."""
         return self.word("run") != 0
+
+    def meet(self, cycles: int) -> None:
+        """Note a call that has so much work for the pool, and start it if that is worth it."""
+        if self.started:
+            return
+        self.calls, self.cycles = self.calls + 1, self.cycles + cycles
+        if self.calls >= START_FROM_CALL or self.cycles >= START_FROM_CYCLES:
+            self.start()
 
     def start(self) -> None:
         """Let segments find the pool; its workers start with the first job."""
