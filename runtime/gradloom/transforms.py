@@ -21,6 +21,7 @@ from gradloomc.ir.errors import (
     GradloomError,
     ShapeError,
     TracerError,
+    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -29,14 +30,45 @@ if TYPE_CHECKING:
 ABSENT = object()  # a tangent or cotangent that the user left out: zero
 
 
-class Gradient(Derived):
-    """The gradient of a scalar function, with or without its value."""
+class Gradient(Derived, native=True):
+    """The gradient of a scalar function, with or without its value.
+
+    Called with `out=`, it writes the gradient into the arrays given there and returns these: one array, or containers
+    of arrays like the gradient. (A function with a parameter of that name gets it instead.) An argument may be given.
+    """
 
     def __init__(self, fun: Any, argnums: Any, has_aux: bool, with_value: bool):
         self.with_value = with_value
         super().__init__(
             fun, "value_and_grad" if with_value else "grad", argnums, has_aux, with_value
         )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "out" in kwargs and "out" not in self.user.parameters.names:
+            return self._into(kwargs.pop("out"), args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def _into(self, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Write the gradient into `out`."""
+        from gradloom.exec.into import check_out, run_into
+
+        if self.has_aux or insertion.block is not None:
+            raise UnsupportedError(
+                f"{self.name}: out= cannot be used {'with has_aux' if self.has_aux else 'in a traced function'}",
+                caller_location(),
+                fix="leave it out",
+            )
+        call = self.bind(args, kwargs)
+        program = self.user.program(self.key, call, self.has_aux, self.make, self.check)
+        structure, slots = program.result.structure, list(program.result.slots)
+        given = flatten_like(structure, (None, out) if self.with_value else out, "out")
+        outs: list[Any] = [None] * len(program.executable.returned)
+        for slot, place in zip(slots, given, strict=True):
+            if place is not None and isinstance(slot, int):
+                type = program.types[slot]
+                check_out(place, type.shape, type.element.dtype, "out")
+                outs[slot] = place
+        return program.finish(run_into(program.executable, program.gather(call.leaves), outs))
 
     def make(self, primal: "Primal") -> "Program":
         from gradloom.derivatives import gradient_program
