@@ -203,7 +203,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--peers", nargs="+", default=None, choices=list(peers.PEERS))
     parser.add_argument("--rounds", type=int, default=2, help="of short first calls the best of so many counts")
     parser.add_argument("--processor", type=int, default=harness.last_processor(), help="where to pin")
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for one process")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one process")
     parser.add_argument("--no-store", action="store_true", help="write nothing")
     parser.add_argument("--child", nargs=3, metavar=("PEER", "FAMILY", "COUNT"), help=argparse.SUPPRESS)
     parser.add_argument("--later", action="store_true", help=argparse.SUPPRESS)

@@ -9,6 +9,7 @@ list); knows no clock.
 from __future__ import annotations
 
 import linecache
+import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -85,7 +86,9 @@ def workload(count: int, family: str) -> Workload:
 
     def torch_function() -> Callable[..., Any]:
         torch = library("torch")
-        return _compiled(source(count, family), f"<{family} {count} torch>", "program", np=torch)
+        # torch's compiler guards globals by the name of their module, so its `np` is a closure's.
+        text = "def make(np):\n" + textwrap.indent(source(count, family), "    ") + "    return program\n"
+        return _compiled(text, f"<{family} {count} torch>", "make")(torch)
 
     def numba_by_hand() -> Callable[..., Any]:
         if family != "elementwise":
