@@ -72,7 +72,11 @@ def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozense
 
 
 def lower(
-    function: Op, vector_bits: int, attributes: str, convention: Callable[[], Convention] | None = None
+    function: Op,
+    vector_bits: int,
+    attributes: str,
+    convention: Callable[[], Convention] | None = None,
+    library: bool = False,
 ) -> Program:
     """Lower an nd function, which is changed in place, to a program.
 
@@ -80,8 +84,9 @@ def lower(
         vector_bits: width of the target's registers.
         attributes: what functions of the target carry.
         convention: returns how the BLAS is called; it is asked if the program has products.
+        library: whether to call elementary functions rather than to write them out.
     """
     with paused_collection():
         lowered = to_loops(function, vector_bits, features_of(attributes))
         has_products = any(op.kind is loops.gemm for op in lowered.walk())
-        return write_program(lowered, attributes, convention() if convention and has_products else None)
+        return write_program(lowered, attributes, convention() if convention and has_products else None, library)

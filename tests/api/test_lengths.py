@@ -47,7 +47,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
     count(program, "trace_flat", "traces")
     count(executable, "lower", "lowered")
-    count(executable, "compile_module", "compiled")
+    count(executable, "compile_program", "compiled")
     monkeypatch.setattr(native, "_modules", {})
     yield counted
 

@@ -9,7 +9,7 @@ import ctypes
 import marshal
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradloomc.codegen.elf import Fixup, Image
@@ -103,11 +103,11 @@ def _functions() -> Any:
     return _system
 
 
-def load(image: Image, given: Mapping[str, int] | None = None, wanted: Sequence[str] = ()) -> LoadedImage:
+def load(image: Image, given: Callable[[str], int] | None = None, wanted: Sequence[str] = ()) -> LoadedImage:
     """Put an image into memory, ready to run.
 
     Args:
-        given: addresses by name, which go before those of the process.
+        given: returns the address of a name, or 0; it is asked before the process.
         wanted: functions that it has to define.
 
     Raises:
@@ -136,11 +136,11 @@ def load(image: Image, given: Mapping[str, int] | None = None, wanted: Sequence[
     return LoadedImage(base, size, {name: base + offset for name, offset in image.symbols.items()})
 
 
-def _resolve(name: str, given: Mapping[str, int] | None) -> int | None:
+def _resolve(name: str, given: Callable[[str], int] | None) -> int | None:
     """Return the address of a name; None for the image itself."""
     if not name:
         return None
-    address = (given or {}).get(name) or process_symbol(name)
+    address = (given(name) if given else 0) or process_symbol(name)
     if not address:
         raise CannotLoad(f"no function {name!r} in this process")
     return address

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.lanes import Lanes
+from gradloomc.codegen.mathlib import LIBRARY, call_library, in_library
 from gradloomc.codegen.vecmath import FUNCTIONS
 from gradloomc.dialects import scalar as s
 from gradloomc.ir import types as ir_types
@@ -358,7 +359,10 @@ def emit_op(v: Vector, op: Op, operands: Sequence[str]) -> str:
         return v.literal(op.attributes["value"], op.attributes["type"])
     type: ScalarType = op.results[0].type
     if type.text in ("f32", "f64"):
-        result = emit_float(v.lanes(type), kind.emit, operands)
+        lanes = v.lanes(type)
+        if LIBRARY in v.body.features and in_library(kind):
+            return call_library(lanes, kind.emit, operands)
+        result = emit_float(lanes, kind.emit, operands)
         if result is not None:
             return result
     raise UnsupportedError(f"'{op.name}' has no native code for {type}", op.location)

@@ -5,6 +5,8 @@ need no LLVM to run; where an object does not fit into one (another platform's f
 links.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gradloomc.codegen.cache import digest, store
@@ -12,11 +14,15 @@ from gradloomc.codegen.elf import NotFlat, flatten
 from gradloomc.codegen.host import Host, decode_host, encode_host, host_key
 from gradloomc.codegen.image import CannotLoad, decode, encode, load
 
-__all__ = ["Counts", "Module", "compile_module", "counts", "host", "imports"]
+__all__ = ["Counts", "Given", "Module", "compile_module", "counts", "find_module", "host", "imports", "module_key"]
 
 # Part of the keys: goes up when the same text is compiled to other code, or what is stored changes its form.
-_GENERATION = "native 1"
+_GENERATION = "native 2"
 _IMAGE, _OBJECT = b"I", b"O"
+
+_DECLARED = re.compile(r"^(?:declare [^@]*@|@)([\w.]+)(?:\(| = external)", re.MULTILINE)
+
+Given = Callable[[str], int]
 
 
 class Counts:
@@ -66,60 +72,90 @@ def _find_host() -> Host:
     return found
 
 
-def compile_module(text: str, symbols: list[str]) -> Module:
+def module_key(text: str, level: int = 1) -> str:
+    """Return the key of a module's code on this machine; `level` is LLVM's level of code generation."""
+    return digest(_GENERATION, host().signature, str(level), text)
+
+
+def compile_module(
+    text: str,
+    symbols: Sequence[str],
+    given: Given | None = None,
+    level: int = 1,
+    key: str | None = None,
+    again: bool = False,
+) -> Module:
     """Return the functions `symbols` of a module. The code stays for the life of the process.
+
+    Args:
+        given: returns the address of a function that the module declares, or 0 for those of `imports` and the process.
+        level: of LLVM's code generation, 0 or 1.
+        key: under which the code is found again, if not that of the text.
+        again: whether to put the code into memory once more, for other addresses.
 
     Raises:
         RuntimeError: LLVM does not understand the text, or the code cannot be put into memory.
     """
     if not symbols:
         return Module({}, "memory")
-    key = digest(_GENERATION, host().signature, text)
+    key = key or module_key(text, level)
+    found = find_module(key, symbols, given, again)
+    if found is None:
+        found = Module(_from_llvm(key, text, symbols, given, level), "llvm")
+        _modules[key] = found.addresses
+    return found
+
+
+def find_module(
+    key: str, symbols: Sequence[str], given: Given | None = None, again: bool = False
+) -> Module | None:
+    """Return the functions of a module that was compiled before, here or in another process; None if there is none."""
     known = _modules.get(key)
-    if known is not None and known.keys() >= set(symbols):
+    if known is not None and not again and known.keys() >= set(symbols):
         counts.in_memory += 1
         return Module(known, "memory")
-    addresses, source = _from_disk(key, symbols), "disk"
-    if addresses is None:
-        addresses, source = _from_llvm(key, text, symbols), "llvm"
-    _modules[key] = addresses
-    return Module(addresses, source)
-
-
-def _from_disk(key: str, symbols: list[str]) -> dict[str, int] | None:
     stored = store().get(key)
     if stored is None:
         return None
     try:
-        addresses = _load(stored, symbols)
+        addresses = _load(stored, symbols, given)
     except (CannotLoad, ValueError):
         return None  # stored by something else than what reads it
     counts.from_disk += 1
-    return addresses
+    _modules[key] = addresses
+    return Module(addresses, "disk")
 
 
-def _from_llvm(key: str, text: str, symbols: list[str]) -> dict[str, int]:
+def _from_llvm(key: str, text: str, symbols: Sequence[str], given: Given | None, level: int) -> dict[str, int]:
     from gradloomc.codegen.jit import compiler
 
-    data = compiler().emit(text)
+    data = compiler().emit(text, level)
     counts.compiled += 1
+    # Only LLVM's linker wants to know beforehand what is declared.
     try:
         content = _IMAGE + encode(flatten(data))
-        addresses = _load(content, symbols)
+        addresses = _load(content, symbols, given)
     except (NotFlat, CannotLoad):
-        content = _OBJECT + data
-        addresses = _load(content, symbols)
+        declared = " ".join(_DECLARED.findall(text))
+        content = _OBJECT + declared.encode() + b"\n" + data
+        addresses = _load(content, symbols, given)
     store().put(key, content)
     return addresses
 
 
-def _load(content: bytes, symbols: list[str]) -> dict[str, int]:
+def _load(content: bytes, symbols: Sequence[str], given: Given | None) -> dict[str, int]:
     """Put what is stored into memory; return the addresses of at least `symbols`."""
+
+    def known(name: str) -> int:
+        return (given(name) if given else 0) or imports.get(name, 0)
+
     if content[:1] == _IMAGE:
-        return load(decode(content[1:]), imports, symbols).symbols
+        return load(decode(content[1:]), known, symbols).symbols
     if content[:1] != _OBJECT:
         raise ValueError("neither image nor object")
     from gradloomc.codegen.jit import compiler
 
+    declared, _, data = content[1:].partition(b"\n")
+    addresses = {name: known(name) for name in declared.decode().split()}
     counts.linked_by_llvm += 1
-    return compiler().link(content[1:], symbols, imports)
+    return compiler().link(data, symbols, {name: address for name, address in addresses.items() if address})

@@ -5,19 +5,25 @@ sizes)`, where `buffers` is an array of pointers, one for each slot, and `sizes`
 text holds no addresses and no extents, so the same program on other lengths has the same text and the same native code.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gradloomc.codegen import gemm
 from gradloomc.codegen.function import Places
+from gradloomc.codegen.mathlib import LIBRARY, uses_library
 from gradloomc.codegen.segment import Segment
 from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
+from gradloomc.ir.extents import hint_of
 from gradloomc.ir.types import MemRefType, ScalarType
 from gradloomc.lowering.parallelize import PARTS, bytes_of, work_of
+
+# Two units start a simple instruction in each cycle, for 8 elements of 64 bits.
+_CYCLES_PER_COST, _LANES = 0.5, 8
 
 
 class Slot(NamedTuple):
@@ -48,7 +54,9 @@ class Program(NamedTuple):
     Slots come in the order arguments, constants, `pool`, results, temporaries. The slot `pool`, if there is one, stands
     for the control block of the worker pool (`workers.py`), of which the program has nests for. `returned` says which
     slot, in which shape, each value of the function is. `lifetimes` holds for each temporary the first and the last
-    moment at which it is in use: temporaries whose lifetimes do not overlap may share memory.
+    moment at which it is in use: temporaries whose lifetimes do not overlap may share memory. Where the text calls the
+    vector-math library, `written_out` returns the same program with everything in place. `work` says how many cycles a
+    run takes.
     """
 
     text: str
@@ -69,15 +77,17 @@ class Program(NamedTuple):
     lifetimes: tuple[tuple[int, int], ...] = ()
     chunked: int = 0  # nests that run in chunks, and their work in cycles
     chunked_work: int = 0
+    work: float = 0.0
+    written_out: "Callable[[], Program] | None" = None
 
 
 class ProgramWriter:
     """Builds the Program of one function."""
 
-    def __init__(self, function: Op, attributes: str, convention: gemm.Convention):
+    def __init__(self, function: Op, attributes: str, convention: gemm.Convention, library: bool):
         self.body = body_of(function)
         self.attributes, self.convention = attributes, convention
-        self.places = Places(features_of(attributes))
+        self.places = Places(features_of(attributes) | ({LIBRARY} if library else set()))
         self.slot_of, self.scratch = self.places.slot_of, self.places.scratch
         self.slots: list[Slot] = []
         self.pool_slot: int | None = None
@@ -246,11 +256,26 @@ class ProgramWriter:
 
 
 
-def write_program(function: Op, attributes: str, convention: gemm.Convention | None = None) -> Program:
+def _cycles(nest: Op) -> float:
+    """Return about how many cycles a nest computes; where its extents are not fixed, at the lengths at hand."""
+    points = math.prod(hint_of(extent) for extent in nest.attributes["extents"])
+    cost = sum(op.kind.cost for op in nest.regions[0].block.ops[:-1])
+    return points * cost * _CYCLES_PER_COST / min(nest.attributes["width"], _LANES)
+
+
+def write_program(
+    function: Op, attributes: str, convention: gemm.Convention | None = None, library: bool = False
+) -> Program:
     """Return the program of a loops-level function.
 
     Args:
         attributes: the LLVM function attributes of the target.
         convention: how the BLAS is called.
+        library: whether to call elementary functions (mathlib.py) rather than to write them out.
     """
-    return ProgramWriter(function, attributes, convention or gemm.Convention()).write()
+    convention = convention or gemm.Convention()
+    program = ProgramWriter(function, attributes, convention, library).write()
+    work = sum(_cycles(op) for op in function.walk() if op.kind is loops.nest)
+    if not library or not uses_library(program.text):
+        return program._replace(work=work)
+    return program._replace(work=work, written_out=lambda: write_program(function, attributes, convention))

@@ -22,9 +22,10 @@ from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import pool
 from gradloom.exec.programs import NativeProgram, Plans
 from gradloom.exec.tables import Arguments, Building, State, Watched
-from gradloomc.codegen.native import compile_module, host
-from gradloomc.codegen.program import ExternStep, NativeStep
+from gradloomc.codegen.native import host
+from gradloomc.codegen.program import ExternStep
 from gradloomc.codegen.program import Program as LoweredProgram
+from gradloomc.codegen.tiers import compile_program
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
 from gradloomc.pipelines import lower
@@ -67,17 +68,16 @@ class Stats(NamedTuple):
         return self.lower_seconds + self.native_seconds
 
 
-def native_functions(text: str, symbols: list[str]) -> tuple[dict[str, Any], bool]:
-    """Return the callables of a module's functions, and whether they were there without compiling."""
-    module = compile_module(text, symbols)
-    functions = {symbol: _SIGNATURE(module.addresses[symbol]) for symbol in symbols}
-    return functions, module.source != "llvm"
+def native_functions(program: LoweredProgram) -> tuple[dict[str, Any], bool]:
+    """Return the callables of a program's segments, and whether they were there without compiling."""
+    code = compile_program(program)
+    return {symbol: _SIGNATURE(address) for symbol, address in code.addresses.items()}, code.source != "llvm"
 
 
 def lower_for_host(function: Op) -> LoweredProgram:
     """Return an nd function, which is changed in place, lowered to a program for this machine."""
     native = host()
-    return lower(function, native.vector_bits, native.function_attributes, blas.convention)
+    return lower(function, native.vector_bits, native.function_attributes, blas.convention, library=True)
 
 
 class Frame:
@@ -136,8 +136,7 @@ class Executable(NativeCallable, native=True):
             program = lower_for_host(function)
         self.program = program
         lowered = time.perf_counter()
-        symbols = [step.symbol for step in program.steps if isinstance(step, NativeStep)]
-        functions, reused = native_functions(program.text, symbols)
+        functions, reused = native_functions(program)
         self.slot_types = [(slot.shape, slot.element.dtype) for slot in program.slots]
         shapes = [shape for shape, _ in self.slot_types]
         self.steps: list[tuple[bool, Any]] = [
