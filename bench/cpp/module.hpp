@@ -50,7 +50,7 @@ inline Array argument(PyObject *object) {
 
 // Results of earlier calls. One that nobody else owns any more is handed out again: first touches
 // of fresh pages would otherwise cost as much as the arithmetic.
-inline std::vector<PyObject *> pool;
+static std::vector<PyObject *> pool;  // of this module: an inline one would be shared by all that are loaded
 
 inline Array empty_like(const Array &other) {
     auto *like = reinterpret_cast<PyArrayObject *>(other.object);

@@ -28,6 +28,8 @@ from gradloomc.lowering.tile import LEAST_ROWS
 # Vectors between two flushes of a float sum: NumPy's pairwise sum also makes 16 plain additions in a row, and the few
 # instructions of a flush are lost beside them. Chunks are whole blocks.
 BLOCK_VECTORS = CHUNK_VECTORS
+# Sums that do not fit the registers are flushed more rarely: all of them together take longer than a walk over a block.
+MANY_SUMS, RARER = 24, 4
 
 
 class Text:
@@ -141,6 +143,11 @@ class NestWriter(NestContext):
             return False
         dims = moving_dims(op)
         return sorted(dims) == list(range(len(dims))) and (self.inner not in dims or not self.static)
+
+    def block_vectors(self) -> int:
+        """Return how many vectors are added up plainly between two flushes."""
+        many = sum(acc.compensated for acc in self.accumulators.values()) > MANY_SUMS
+        return BLOCK_VECTORS * RARER if many else BLOCK_VECTORS
 
     def accumulator(self, op: Op) -> Accumulator:
         element = op.operands[0].type
@@ -439,7 +446,7 @@ class NestWriter(NestContext):
         ]
         if compensated:
             lines += [
-                f"  {stem}far = add nuw nsw i64 {stem}b, {BLOCK_VECTORS * self.width}",
+                f"  {stem}far = add nuw nsw i64 {stem}b, {self.block_vectors() * self.width}",
                 f"  {stem}near = icmp slt i64 {stem}far, {end}",
                 f"  {stem}l = select i1 {stem}near, i64 {stem}far, i64 {end}",
             ]
