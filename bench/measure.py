@@ -69,6 +69,9 @@ def _measure(
         return pair
     del result
     gc.collect()
+    settle = getattr(peer, "settle", None)
+    if settle is not None:
+        settle(call, arguments)
     timing.reset_peak_memory()
     figures = asdict(timing.measure(call, arguments, seconds))
     peak = max(peak, timing.peak_memory())

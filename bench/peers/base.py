@@ -39,6 +39,8 @@ class Peer(Protocol):
     "hand" runs one that somebody derived and wrote for this very workload.
     An adapter that chose among several ways may have a `note` that says which, and `uncounted`: the
     seconds of the build that the choice took.
+    One whose code becomes faster while it is used has a `settle(call, arguments)`, which waits for that; the first call
+    and what it costs are measured before.
     `environment` is set before Python starts; `{threads}`, `{parallel}` (true for more than one) and
     `{folder}` (temporary, empty) in its values are filled in.
     """
