@@ -13,8 +13,9 @@ from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.inline import copy_function
+from gradloomc.ir.printer import print_op
 from gradloomc.ir.types import f64, tensor
-from gradloomc.pipelines import prepare
+from gradloomc.pipelines import prepare, to_loops
 
 from .test_random_programs import assert_levels_agree
 
@@ -152,8 +153,7 @@ def test_weights_used_at_every_step() -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape) for shape in ((4, 6, 5), (6, 7), (5, 7), (7, 7))]
     _, (by_w, by_u) = compiled.value_and_grad(*arrays)
-    program = compiled._program((), {}).executable
-    kernels = prepared(program.function)
+    kernels = prepared(compiled._program((), {}).function)
     terms = {op.results[0].type.shape: len(op.attributes["terms"]) for op in kernels if op.kind is kernel.product}
     assert (terms[5, 7], terms[7, 7]) == (4, 4)
     step = 1e-6
@@ -162,3 +162,63 @@ def test_weights_used_at_every_step() -> None:
         moved[position][1, 2] += step
         difference = (recurrent(*moved) - recurrent(*arrays)) / step
         assert abs(difference - gradient[1, 2]) < 1e-4
+
+
+# --- tiles ------------------------------------------------------------------------------------------------------------
+
+
+def network(x: Any, y: Any, w1: Any, b1: Any, w2: Any) -> Any:
+    hidden = np.tanh(x @ w1 + b1)
+    return np.mean((hidden @ w2 - y) ** 2)
+
+
+def tied(x: Any, y: Any, w1: Any, b1: Any, w2: Any) -> Any:
+    """Return a loss in which products add up: the weights are used twice, and two products meet."""
+    hidden = np.tanh(x @ w1 + b1)
+    return np.mean((np.tanh(hidden @ w1[:, :] + x @ w1) @ w2 - y) ** 2)
+
+
+def stacked(x: Any, y: Any, w1: Any, b1: Any, w2: Any) -> Any:
+    """Return a loss of rows that are matrices themselves."""
+    deep = np.tanh(np.stack([x, 2.0 * x], axis=1) @ w1 + b1)
+    return np.mean((deep @ w2 - y[:, None, :]) ** 2)
+
+
+@pytest.mark.parametrize("function", [network, tied, stacked], ids=lambda function: function.__name__)
+@pytest.mark.parametrize("rows", [16, 19, 40])
+def test_tiles_of_a_batch(function: Callable[..., Any], rows: int, small_plans: None) -> None:
+    """A few rows of a batch at a time go through all products, forward and backward; the last tile may be short."""
+    rng = np.random.default_rng(rows)
+    shapes = ((rows, 6), (rows, 3), (6, 6), (6,), (6, 3))
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    compiled = compile_grad(function, argnums=(0, 2, 3, 4))
+    compiled.value_and_grad(*arrays)
+    program = compiled._program((), {}).function
+    assert "loops.tiles" in print_op(to_loops(copy_function(program), 128))
+    assert_levels_agree(program, arrays, tolerance=1e-10)
+
+
+def test_activations_of_a_large_batch_stay_in_the_cache() -> None:
+    """Forward and backward of 4096 samples move the samples once and the weights' gradients, but no activations."""
+    compiled = compile_grad(network, argnums=(2, 3, 4))
+    rng = np.random.default_rng(0)
+    shapes = ((4096, 64), (4096, 10), (64, 64), (64,), (64, 10))
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    value, gradients = compiled.value_and_grad(*arrays)
+    stats = compiled.stats
+    assert stats.products == 5
+    assert stats.bytes_moved < 1.01 * stats.bytes_ideal
+    x, y, w1, b1, w2 = arrays
+    hidden = np.tanh(x @ w1 + b1)
+    residual = hidden @ w2 - y
+    by_output = 2 * residual / residual.size
+    by_hidden = (by_output @ w2.T) * (1 - hidden**2)
+    np.testing.assert_allclose(value, np.mean(residual**2), rtol=1e-12)
+    for actual, right in zip(gradients, (x.T @ by_hidden, by_hidden.sum(0), hidden.T @ by_output), strict=True):
+        np.testing.assert_allclose(actual, right, rtol=1e-9, atol=1e-12)
+
+
+def test_weights_too_large_for_the_cache_are_read_once() -> None:
+    """Tiles would read them again and again."""
+    function = define([(1024, 64), (64, 4096), (4096, 4096)], lambda x, v, w: matmul(nd.tanh(matmul(x, v)), w))
+    assert "loops.tiles" not in print_op(to_loops(copy_function(function), 512))

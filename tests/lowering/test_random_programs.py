@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings, strategies
 
 from gradloom.exec.executable import Executable
 from gradloomc.ad.transform import jvp_of, vjp_of
-from gradloomc.codegen import nest
 from gradloomc.codegen.native import host
 from gradloomc.dialects.func import body_of
 from gradloomc.interp.interpreter import interpret
@@ -22,7 +21,6 @@ from gradloomc.ir.inline import copy_function
 from gradloomc.ir.printer import print_op
 from gradloomc.ir.types import SCALARS, f64
 from gradloomc.ir.verifier import verify
-from gradloomc.lowering import loops, tile
 from gradloomc.pipelines import clean, to_kernels, to_loops
 
 from .programs import Seeded, draw_arguments, draw_program
@@ -61,17 +59,6 @@ def assert_levels_agree(function: Op, arrays: Sequence[Any], tolerance: float = 
             assert same, f"{level} differs\n{print_op(function)}"
         for k, result in enumerate(results):
             assert not any(np.shares_memory(result, other) for other in [*results[:k], *arrays])
-
-
-@pytest.fixture
-def small_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plan as for long arrays: 128-bit vectors two at a time, short blocks of sums, tiles of a few rows."""
-    monkeypatch.setattr(host(), "vector_bits", 128)
-    monkeypatch.setattr(loops, "LONG_NEST", 64)
-    monkeypatch.setattr(nest, "BLOCK_VECTORS", 2)
-    monkeypatch.setattr(tile, "LEAST_ROWS", 8)
-    monkeypatch.setattr(tile, "MEMORY_BYTES", 64)
-    monkeypatch.setattr(tile, "TILE_BYTES", 256)
 
 
 @pytest.mark.parametrize("batch", range(12))

@@ -7,11 +7,13 @@ steps (`program.py`).
 import math
 from typing import Any
 
+from gradloomc.codegen import gemm
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.chunk import Chunk
 from gradloomc.codegen.instructions import Vector, memory_scalar
 from gradloomc.codegen.nest import NestWriter, Text
 from gradloomc.codegen.nest_context import Buffer, Sizes
+from gradloomc.dialects import loops
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import ScalarType
@@ -21,11 +23,11 @@ from gradloomc.lowering.parallelize import bytes_of
 class Places:
     """Where a program's memory is: run-time numbers, slots of buffers, and buffers of which only a tile exists."""
 
-    __slots__ = ("features", "scratch", "sizes", "slot_of")
+    __slots__ = ("convention", "features", "scratch", "sizes", "slot_of")
 
-    def __init__(self, features: frozenset[str]) -> None:
-        """Start with no memory; `features` are what the target can do (see `Body`)."""
-        self.features = features
+    def __init__(self, features: frozenset[str], convention: gemm.Convention) -> None:
+        """Start with no memory; `features` are what the target can do (see `Body`), `convention` how to call a BLAS."""
+        self.features, self.convention = features, convention
         self.sizes = Sizes()
         self.slot_of: dict[Value, int] = {}
         self.scratch: dict[Value, Op] = {}  # the ops that make them
@@ -104,7 +106,10 @@ class FunctionWriter:
         start, end = within or ("0", self.load_size(op.attributes["extent"]))
         rows = self.load_size(op.attributes["rows"])
         nests = op.regions[0].block.ops[:-1]
-        texts = [self.write_nest(nest, (low, high)) for nest in nests]
+        texts = [
+            self.write_gemm(nest, (low, high)) if nest.kind is loops.gemm else self.write_nest(nest, (low, high))
+            for nest in nests
+        ]
         for text in texts:
             self.lines += text.before
         self.lines += [
@@ -132,6 +137,21 @@ class FunctionWriter:
         ]
         for text in texts:
             self.lines += text.after
+
+    def gemm(self, op: Op) -> None:
+        """Write a call of the BLAS."""
+        self.lines += self.write_gemm(op, None).loops
+
+    def write_gemm(self, op: Op, rows: tuple[str, str] | None) -> Text:
+        """Return a call of the BLAS on whole matrices, or on the rows [low, high) of a tile."""
+        self.number += 1
+        element, convention = op.operands[2].type.element, self.places.convention
+        self.entry.declarations[gemm.declaration(element, convention)] = None
+        self.entry.functions[gemm.adapter_name(element)] = gemm.adapter(element, convention)
+        pointers = [self.buffer(value).pointer for value in op.operands]
+        text = Text()
+        text.loops += gemm.write_gemm(op, pointers, self.load_size, self.number, rows)
+        return text
 
     def fill(self, op: Op) -> None:
         """Write a loop that sets a buffer's elements."""

@@ -91,25 +91,47 @@ def _fortran_call(symbol: str, t: str, convention: Convention) -> list[str]:
     return [*lines, f"  call void @{symbol}({', '.join(f'ptr %{name}' for name in order)})"]
 
 
-def write_gemm(op: Op, pointers: Sequence[str], load_size: Callable[[int], str], number: int) -> list[str]:
+def write_gemm(
+    op: Op,
+    pointers: Sequence[str],
+    load_size: Callable[[int], str],
+    number: int,
+    rows: tuple[str, str] | None = None,
+) -> list[str]:
     """Return the lines of a `loops.gemm`: a call of the adapter, in loops over the batch.
 
     Args:
         pointers: the names of the three matrices' addresses.
         load_size: returns the name of a run-time number.
         number: tells the op from others of the function.
+        rows: the names of the ends of a tile.
     """
     a = op.attributes
     element: ScalarType = op.operands[2].type.element
     t, stem = memory_scalar(element), f"gemm{number}"
     one = Vector(Body(), 1)
     alpha, beta = (f"{t} {one.literal(a[name], element)}" for name in ("alpha", "beta"))
-    m, n, k = (load_size(extent) for extent in a["shape"])
+    shape = [load_size(extent) for extent in a["shape"]]
     lda, ldb, ldc = (load_size(leading) for leading in a["leading"])
     flags = ["true" if transposed else "false" for transposed in a["transposed"]]
     lines: list[str] = []
     loops: list[tuple[str, str]] = []
     at = list(pointers)
+    if rows is not None:
+        which, part, *steps = a["rows"]
+        lines += [
+            f"  %{stem}rows = sub i64 {rows[1]}, {rows[0]}",
+            f"  %{stem}part = mul i64 %{stem}rows, {load_size(part)}",
+        ]
+        shape[which] = f"%{stem}part"
+        for position, step in enumerate(steps):
+            if step:
+                lines += [
+                    f"  %{stem}o{position} = mul i64 {rows[0]}, {load_size(step)}",
+                    f"  %{stem}p{position} = getelementptr {t}, ptr {at[position]}, i64 %{stem}o{position}",
+                ]
+                at[position] = f"%{stem}p{position}"
+    m, n, k = shape
     for depth, (extent, *steps) in enumerate(a["batch"]):
         name = f"{stem}b{depth}"
         count, steps = load_size(extent), [load_size(step) for step in steps]

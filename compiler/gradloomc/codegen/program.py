@@ -86,8 +86,8 @@ class ProgramWriter:
 
     def __init__(self, function: Op, attributes: str, convention: gemm.Convention, library: bool):
         self.body = body_of(function)
-        self.attributes, self.convention = attributes, convention
-        self.places = Places(features_of(attributes) | ({LIBRARY} if library else set()))
+        self.attributes = attributes
+        self.places = Places(features_of(attributes) | ({LIBRARY} if library else set()), convention)
         self.slot_of, self.scratch = self.places.slot_of, self.places.scratch
         self.slots: list[Slot] = []
         self.pool_slot: int | None = None
@@ -170,8 +170,10 @@ class ProgramWriter:
         return program
 
     def run(self, op: Op, nests: Sequence[Op]) -> None:
-        """Add a nest, or a group of nests, to the segment."""
-        self.nests += len(nests)
+        """Add a nest, or a group of nests and products, to the segment."""
+        calls = sum(nest.kind is loops.gemm for nest in nests)
+        self.nests += len(nests) - calls
+        self.products += calls
         self.count_bytes(nests)
         if "chunk" in op.attributes:
             self.chunked += len(nests)
@@ -239,7 +241,7 @@ class ProgramWriter:
     def open_segment(self) -> "Segment":
         if self.segment is None:
             symbol = f"segment{len(self.functions)}"
-            self.segment = Segment(self.places, symbol, self.convention, self.pool_slot, self.partials_slot)
+            self.segment = Segment(self.places, symbol, self.pool_slot, self.partials_slot)
         return self.segment
 
     def close_segment(self) -> None:

@@ -6,7 +6,6 @@ record of each chunk, with its compensation. Of an array that all chunks reduce 
 copy of its own. Records and copies lie in one buffer of the program.
 """
 
-from gradloomc.codegen import gemm
 from gradloomc.codegen.chunk import ALIGNMENT, Chunk, aligned
 from gradloomc.codegen.function import FunctionWriter, Places, fill_literal
 from gradloomc.codegen.nest_context import Buffer
@@ -145,13 +144,11 @@ class Segment(FunctionWriter):
         self,
         places: Places,
         symbol: str,
-        convention: gemm.Convention,
         pool_slot: int | None,
         partials_slot: int | None,
     ):
         """Start a segment; the slots hold the pool's control block and the partial results of chunks."""
         super().__init__(places, symbol)
-        self.convention = convention
         self.pool_slot, self.partials_slot = pool_slot, partials_slot
         self.chunk_functions: list[ChunkWriter] = []
         self.partials_bytes = 0
@@ -164,15 +161,6 @@ class Segment(FunctionWriter):
             self.tiles(op)
         else:
             self.nest(op)
-
-    def gemm(self, op: Op) -> None:
-        """Write a call of the BLAS."""
-        self.number += 1
-        element, convention = op.operands[2].type.element, self.convention
-        self.entry.declarations[gemm.declaration(element, convention)] = None
-        self.entry.functions[gemm.adapter_name(element)] = gemm.adapter(element, convention)
-        pointers = [self.buffer(value).pointer for value in op.operands]
-        self.lines += gemm.write_gemm(op, pointers, self.load_size, self.number)
 
     def in_chunks(self, op: Op) -> None:
         symbol = f"{self.symbol}_chunk{len(self.chunk_functions)}"

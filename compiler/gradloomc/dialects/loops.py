@@ -80,8 +80,9 @@ gemm = OpDef(
     "loops.gemm",
     "c = alpha a b + beta c on matrices in three buffers; with beta = 0 the old c is not read. `shape` is (rows of c, "
     "columns of c, contracted extent), `transposed` says whether a and b are stored the other way round, `leading` how "
-    "far apart the stored rows of a, b and c are; `batch` repeats it: (extent, steps in a, b, c) for each dimension.",
-    type_rule=lambda a, b, c, shape, transposed, leading, batch, alpha, beta: (),
+    "far apart the stored rows of a, b and c are; `batch` repeats it: (extent, steps in a, b, c) for each dimension. "
+    "In tiles `rows` says what a row is: part of which extent of `shape`, how much of it, and the steps in a, b, c.",
+    type_rule=lambda a, b, c, shape, transposed, leading, batch, alpha, beta, rows=(): (),
     attributes=("shape", "transposed", "leading", "batch", "alpha", "beta"),
     effects=True,
 )

@@ -138,7 +138,8 @@ def _run_tiles(interpreter: Interpreter, op: Op, environment: Environment) -> li
     extent, rows = op.attributes["extent"], op.attributes["rows"]
     for start in range(0, extent, rows):
         for nest in op.regions[0].block.ops[:-1]:
-            _run_nest(interpreter, nest, environment, (start, min(start + rows, extent)))
+            run = _run_gemm if nest.kind is loops.gemm else _run_nest
+            run(interpreter, nest, environment, (start, min(start + rows, extent)))
     return []
 
 
@@ -163,10 +164,17 @@ def _run_constant(interpreter: Interpreter, op: Op, environment: Environment) ->
     return [op.attributes["value"].to_array()]
 
 
-def _run_gemm(interpreter: Interpreter, op: Op, environment: Environment) -> list[Array]:
+def _run_gemm(
+    interpreter: Interpreter, op: Op, environment: Environment, tile: tuple[int, int] | None = None
+) -> list[Array]:
     a, b, c = (environment[operand].reshape(-1) for operand in op.operands)
     attributes = op.attributes
-    rows, columns, contracted = attributes["shape"]
+    shape = list(attributes["shape"])
+    if tile is not None:
+        which, part, *steps = attributes["rows"]
+        a, b, c = (array[tile[0] * step :] for array, step in zip((a, b, c), steps, strict=True))
+        shape[which] = (tile[1] - tile[0]) * part
+    rows, columns, contracted = shape
     batch, leading, (a_moved, b_moved) = attributes["batch"], attributes["leading"], attributes["transposed"]
 
     def matrices(array: Array, position: int, shape: tuple[int, int], transposed: bool) -> Array:

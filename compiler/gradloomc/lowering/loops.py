@@ -18,6 +18,7 @@ from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.types import ScalarType, Type, memref
 from gradloomc.lowering.matrices import gemm_attributes
+from gradloomc.lowering.rows import term_role
 from gradloomc.lowering.tile import Tiled, plan_tiles
 
 # Points from which a nest is worth a longer compilation.
@@ -126,7 +127,8 @@ class BufferAssignment:
                 elif op.kind is nd.reshape:
                     self.values[op.results[0]] = self.view(self.values[op.operands[0]], op.results[0].type.shape)
                 elif op.kind is kernel.product:
-                    self.product(op)
+                    self.allocate(op)
+                    self.multiply(op)
                 elif op.kind is nd.constant:
                     self.values[op.results[0]] = loops.constant(value=op.attributes["value"])
                 else:
@@ -143,15 +145,17 @@ class BufferAssignment:
         )
         self.values.update(zip(op.results, built.results, strict=True))
 
-    def product(self, op: Op) -> None:
-        """Make the buffer of a product; the first term sets it, the others add to it."""
+    def multiply(self, op: Op, tiled: Tiled | None = None) -> None:
+        """Call the BLAS for each term of a product, on all rows or a tile's; the first term may set the result."""
         result = op.results[0]
-        buffer = self.values[result] = loops.alloc(type=memref(result.type.shape, result.type.element))
+        adds = tiled is not None and term_role(op, 0) == "contracted"
         for position, term in enumerate(op.attributes["terms"]):
             x, y = op.operands[2 * position : 2 * position + 2]
             call = gemm_attributes(x.type.shape, y.type.shape, result.type.shape, kernel.term_attributes(term))
-            operands = (self.values[x], self.values[y], buffer)
-            loops.gemm(*operands, **call, alpha=term[0], beta=1.0 if position else 0.0)
+            call.update(alpha=term[0], beta=1.0 if position or adds else 0.0)
+            if tiled is not None:
+                call["rows"] = row_steps(call["shape"], x, y, result, adds)
+            loops.gemm.build([self.values[x], self.values[y], self.values[result]], call)
 
     def view(self, buffer: Value, shape: tuple[int, ...]) -> Value:
         type = memref(shape, buffer.type.element)
@@ -169,14 +173,22 @@ class BufferAssignment:
         block = Block()
         for op in tiled.ops:
             insertion.location = op.location
-            self.nest(op, block)
+            if op.kind is kernel.product:
+                with at(block):
+                    self.multiply(op, tiled)
+            else:
+                self.nest(op, block)
         with at(block):
             loops.end()
         loops.tiles.build([], {"extent": tiled.extent, "rows": tiled.rows}, [Region(block)])
 
     def allocate(self, op: Op, tiled: Tiled | None = None) -> None:
-        """Make the buffers of a nest's results; reductions start from the neutral element."""
-        combines = {result: combine for combine, _, _, _, result in kernel.outputs_of(op)}
+        """Make the buffers of a kernel's results; reductions start from the neutral element."""
+        if op.kind is kernel.product:
+            adds = tiled is not None and term_role(op, 0) == "contracted"
+            combines = {op.results[0]: "add" if adds else "store"}
+        else:
+            combines = {result: combine for combine, _, _, _, result in kernel.outputs_of(op)}
         for result, combine in combines.items():
             type = memref(result.type.shape, result.type.element)
             if tiled is not None and result in tiled.scratch:
@@ -292,6 +304,14 @@ class BufferAssignment:
                 bits = max(bits, 8 if result.type.kind == "b" else result.type.bits)
         registers = 2 if math.prod(shape.extents) >= LONG_NEST else 1
         return max(2, registers * self.vector_bits // max(bits, 32))
+
+
+def row_steps(shape: tuple[int, int, int], x: Value, y: Value, result: Value, contracted: bool) -> tuple[int, ...]:
+    """Return what a row is to a product: (which extent it is part of, how much of it, steps in x, y, result)."""
+    extent = x.type.shape[0]
+    if contracted:
+        return (2, shape[2] // extent, x.type.size // extent, y.type.size // extent, 0)
+    return (0, shape[0] // extent, x.type.size // extent, 0, result.type.size // extent)
 
 
 def lower_to_loops(function: Op, vector_bits: int = 512) -> Op:

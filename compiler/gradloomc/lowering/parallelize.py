@@ -147,6 +147,8 @@ def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
 
 def _tiles_chunk(op: Op) -> tuple[int, int, int] | None:
     nests = op.regions[0].block.ops[:-1]
+    if any(nest.kind is loops.gemm for nest in nests):
+        return None  # the BLAS has threads of its own
     work = work_of(nests)
     if work is None or any(0 in nest.attributes["extents"] for nest in nests):
         return None

@@ -4,10 +4,14 @@ A softmax needs three walks over a row and a logistic regression two over its ma
 whose outermost dimension is the same, and of which each reads from the others only the row that it is at, form a group;
 lowering runs the whole group on a tile of rows that fits the cache, then on the next. Sums over all rows go on across
 tiles and are ready after the group.
+
+Matrix products join in: a batch of samples goes through a network, forward and backward, a few rows at a time, and its
+activations never leave the cache. Gradients of weights are products that add up over the tiles.
 """
 
 from gradloomc.dialects import kernel, nd
 from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.rows import Walk, walk_of
 
 # A tile's rows, with all buffers of the group, should fit in half of a second-level cache.
 TILE_BYTES = 1 << 18
@@ -16,6 +20,11 @@ MEMORY_BYTES = 1 << 17
 LEAST_ROWS = 32
 # What only the kernels of a tile see lives on the stack, if all of it is no larger than this.
 SCRATCH_BYTES = 1 << 18
+# Where a group has matrix products, a tile needs more rows to be worth their calls, and may take a whole such cache.
+PRODUCT_ROWS = (64, 128, 256)
+CACHE_BYTES = 1 << 20
+# Reading again what lies in that cache costs so much less than a trip to memory.
+CACHE_SPEED = 4
 
 
 class Tiled:
@@ -41,7 +50,7 @@ class _Planner:
 
     def __init__(self) -> None:
         self.items: list[Op | Tiled] = []
-        self.group: list[Op] = []
+        self.group: Group = []
         self.later: list[Op] = []
         self.rows: set[Value] = set()  # results that hold one entry per row
         self.totals: set[Value] = set()  # results that are complete only after the group
@@ -50,14 +59,14 @@ class _Planner:
         if op.kind is nd.constant:
             self.items.append(op)
         elif not any(value in self.rows or value in self.totals for value in op.operands):
-            if op.kind is kernel.nest and self.may_join(op):
+            if self.may_join(op):
                 self.join(op)
-            elif op.kind is kernel.nest or op.kind is nd.reshape:
+            elif op.kind in (kernel.nest, kernel.product, nd.reshape):
                 self.items.append(op)  # independent of the group: it may come before it
             else:
                 self.close()
                 self.items.append(op)
-        elif op.kind is kernel.nest and self.may_join(op):
+        elif self.may_join(op):
             self.join(op)
         elif op.kind is kernel.nest and not self.group_reads(op):
             self.put_off(op)
@@ -74,96 +83,94 @@ class _Planner:
         return len(op.attributes["extents"]) > 0 and op.attributes["extents"][0] >= LEAST_ROWS
 
     def may_join(self, op: Op) -> bool:
-        extents = op.attributes["extents"]
-        if not extents or extents[0] < LEAST_ROWS or 0 in extents:
+        walk = walk_of(op)
+        if walk is None or walk.extent < LEAST_ROWS:
             return False
-        if self.group and self.group[0].attributes["extents"][0] != extents[0]:
+        if self.group and self.group[0][1].extent != walk.extent:
             return False
-        if any(inner.kind is kernel.inside and inner.attributes["dim"] == 0 for inner in op.regions[0].block.ops):
+        if any(value in self.totals for value in op.operands):
             return False
-        for operand, index_map in op.attributes["inputs"]:
-            value = op.operands[operand]
-            if value in self.totals:
-                return False
-            if value in self.rows and not _reads_own_row(value, index_map):
-                return False
-        return all(
-            low[0] == 0 and high[0] == extents[0] and (0 not in dims or dims[0] == 0)
-            for _, dims, low, high in op.attributes["outputs"]
-        )
+        return not any(value in self.rows for value in walk.whole)
 
     def join(self, op: Op) -> None:
-        self.group.append(op)
-        for _, dims, _, _, result in kernel.outputs_of(op):
-            (self.rows if 0 in dims else self.totals).add(result)
+        walk = walk_of(op)
+        assert walk is not None
+        self.group.append((op, walk))
+        self.rows |= walk.rows
+        self.totals |= walk.totals
 
     def close(self) -> None:
         """End the group: emit it tiled if that saves memory traffic, else kernel by kernel."""
         group, later = self.group, self.later
         self.group, self.later = [], []
         self.rows, self.totals = set(), set()
-        if len(group) > 1 and _shares_memory(group):
-            rows = _tile_rows(group)
-            self.items.append(Tiled(group, group[0].attributes["extents"][0], rows, _scratch(group, rows)))
+        rows = _tile_rows(group) if len(group) > 1 else 0
+        if rows:
+            self.items.append(Tiled([op for op, _ in group], group[0][1].extent, rows, _scratch(group, rows)))
         else:
-            self.items += group
+            self.items += [op for op, _ in group]
         for op in later:
             self.add(op)
 
 
-def _reads_own_row(value: Value, index_map: tuple[tuple[int, int, int], ...]) -> bool:
-    return (
-        len(index_map) > 0
-        and index_map[0] == (0, 1, 0)
-        and all(dim != 0 for dim, _, _ in index_map[1:])
-    )
-
-
-def _row_buffers(op: Op) -> set[Value]:
-    """Return the arrays that a nest walks row by row."""
-    found = {
-        op.operands[operand]
-        for operand, index_map in op.attributes["inputs"]
-        if index_map and index_map[0] == (0, 1, 0)
-    }
-    for _, dims, _, _, result in kernel.outputs_of(op):
-        if 0 in dims:
-            found.add(result)
-    return found
+Group = list[tuple[Op, Walk]]
 
 
 def _bytes(value: Value) -> int:
     return value.type.size * value.type.element.itemsize
 
 
-def _scratch(group: list[Op], rows: int) -> set[Value]:
+def _scratch(group: Group, rows: int) -> set[Value]:
     """Return the results that no one outside the group reads, and that its kernels read row by row."""
-    wide = {op for op in group if any(extent > 1 for extent in op.attributes["extents"][1:])}
+    wide = {
+        op
+        for op, _ in group
+        if op.kind is kernel.product or any(extent > 1 for extent in op.attributes["extents"][1:])
+    }
     found = [
         result
-        for op in group
+        for op, walk in group
         if op in wide
-        for combine, dims, _, _, result in kernel.outputs_of(op)
-        if combine == "store" and len(dims) > 1 and dims[0] == 0 and all(user in wide for user in result.uses)
+        for result in op.results
+        if result in walk.rows and _is_stored(op, result) and all(user in wide for user in result.uses)
     ]
     taken = sum(_bytes(value) // value.type.shape[0] for value in found) * rows
-    return set(found) if taken <= SCRATCH_BYTES else set()
+    most = CACHE_BYTES if any(op.kind is kernel.product for op, _ in group) else SCRATCH_BYTES
+    return set(found) if taken <= most else set()
 
 
-def _shares_memory(group: list[Op]) -> bool:
-    """Tell whether two kernels of the group walk the same array that is too large for the cache."""
-    seen: set[Value] = set()
-    for op in group:
-        buffers = {value for value in _row_buffers(op) if _bytes(value) >= MEMORY_BYTES}
-        if buffers & seen:
-            return True
-        seen |= buffers
-    return False
+def _is_stored(op: Op, result: Value) -> bool:
+    """Tell whether a kernel writes each element of a result once, in rows of several elements."""
+    if op.kind is kernel.product:
+        return True
+    parts = [(combine, dims) for combine, dims, _, _, value in kernel.outputs_of(op) if value is result]
+    return all(combine == "store" and len(dims) > 1 and dims[0] == 0 for combine, dims in parts)
 
 
-def _tile_rows(group: list[Op]) -> int:
-    """Return how many rows fit the cache: a multiple of 64, so that vectors along the rows are whole."""
-    extent = group[0].attributes["extents"][0]
-    buffers = set().union(*[_row_buffers(op) for op in group])
-    row_bytes = max(1, sum(_bytes(value) // extent for value in buffers))
-    return max(1, TILE_BYTES // row_bytes // LEAST_ROWS) * LEAST_ROWS
+def _tile_rows(group: Group) -> int:
+    """Return how many rows a tile has, so that they fit the cache; 0 if tiles would save no memory traffic.
+
+    Matrix products read their right operands, and add to their totals, once more for each tile; where that is more
+    than the tiles save, larger ones may still do.
+    """
+    walkers: dict[Value, int] = {}
+    for _, walk in group:
+        for value in walk.buffers:
+            walkers[value] = walkers.get(value, 0) + 1
+    extent = group[0][1].extent
+    row_bytes = max(1, sum(_bytes(value) // extent for value in walkers))
+    products = [walk for op, walk in group if op.kind is kernel.product]
+    rows = max(1, TILE_BYTES // row_bytes // LEAST_ROWS) * LEAST_ROWS
+    if not products:
+        return rows if any(n > 1 and _bytes(value) >= MEMORY_BYTES for value, n in walkers.items()) else 0
+    if row_bytes * extent < 2 * CACHE_BYTES:
+        return 0
+    saved = sum((count - 1) * _bytes(value) for value, count in walkers.items())
+    repeated = [value for walk in products for value in (*walk.whole, *walk.totals, *walk.totals)]
+    again = sum(map(_bytes, repeated))
+    if sum(map(_bytes, set(repeated))) <= CACHE_BYTES:
+        again //= CACHE_SPEED
+    for rows in sorted({max(rows, least) for least in PRODUCT_ROWS}):
+        if extent >= 2 * rows and again * (extent // rows) < saved:
+            return rows
+    return 0

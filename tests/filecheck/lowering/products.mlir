@@ -62,3 +62,20 @@ func.func @column(%x: tensor<6x4xf64>, %y: tensor<4x1xf64>, %i: tensor<4x4xi32>)
   %1 = nd.dot %i, %i {x_batch = array<i64>, x_contract = array<i64: 1>, y_batch = array<i64>, y_contract = array<i64: 0>} : tensor<4x4xi32>
   func.return %0, %1 : (tensor<6x1xf64>, tensor<4x4xi32>) -> ()
 }
+
+// A batch goes through two layers a few rows at a time; what the layers pass on exists for a tile only, and a gradient of
+// weights adds up over the tiles.
+// LOOPS-LABEL: func.func @layers
+// LOOPS: %[[H:.*]] = loops.scratch {rows = 160 : i64, type = memref<8192x64xf64>}
+// LOOPS: loops.fill %[[G:.*]] {value = 0.0 : f64}
+// LOOPS: loops.tiles {extent = 8192 : i64, rows = 160 : i64}
+// LOOPS-NEXT: loops.gemm %x, %w, %[[H]] {{.*}} beta = 0.0 : f64, {{.*}} rows = array<i64: 0, 1, 64, 0, 64>, shape = array<i64: 8192, 64, 64>
+// LOOPS: loops.gemm %x, %{{.*}}, %[[G]] {{.*}} beta = 1.0 : f64, {{.*}} rows = array<i64: 2, 1, 64, 64, 0>, shape = array<i64: 64, 64, 8192>
+// LOOPS: loops.end
+// LOOPS: func.return %[[G]]
+func.func @layers(%x: tensor<8192x64xf64>, %w: tensor<64x64xf64>) -> tensor<64x64xf64> {
+  %0 = nd.dot %x, %w {x_batch = array<i64>, x_contract = array<i64: 1>, y_batch = array<i64>, y_contract = array<i64: 0>} : (tensor<8192x64xf64>, tensor<64x64xf64>) -> tensor<8192x64xf64>
+  %1 = nd.tanh %0 : tensor<8192x64xf64>
+  %2 = nd.dot %x, %1 {x_batch = array<i64>, x_contract = array<i64: 0>, y_batch = array<i64>, y_contract = array<i64: 0>} : (tensor<8192x64xf64>, tensor<8192x64xf64>) -> tensor<64x64xf64>
+  func.return %2 : tensor<64x64xf64>
+}
