@@ -1,9 +1,9 @@
 """Choose the order of a nest's loops: which dimension is the innermost one, along which vectors run.
 
-The order in which the program names its axes is kept unless the innermost one is short and another does clearly better.
-What counts is how many vectors there are, what each has to compute, and how it reaches memory: a run of neighbours is
-one instruction, anything else is one access for each element. Arrays that are small beside the nest do not count: they
-are copied into the order that suits it.
+The order in which the program names its axes is kept unless the innermost one is short, or an array lies across it, and
+another does clearly better. What counts is how many vectors there are, what each has to compute, and how it reaches
+memory: a run of neighbours is one instruction, anything else is one access for each element. Arrays that are small
+beside the nest do not count: they are copied into the order that suits it.
 """
 
 import math
@@ -77,13 +77,36 @@ def choose_loop_order(
     if len(dims) < 2 or 0 in extents:
         return straight
     last = dims[-1]
-    if extents[last] >= LONG_ENOUGH or max(extents) < 4 * extents[last] or _merge(dims[-2:], accesses, writes):
+    well_filled = extents[last] >= LONG_ENOUGH or max(extents) < 4 * extents[last]
+    if well_filled and not _reads_across(last, extents, accesses, layouts):
+        return straight
+    if _merge(dims[-2:], accesses, writes):
         return straight
     costs = {dim: _cost(dim, extents, accesses, writes, ops, layouts) for dim in dims}
     inner = min(costs, key=lambda dim: costs[dim])
     if costs[inner] > GAIN * costs[last]:
         return straight
     return [dim for dim in straight if dim != inner] + [inner]
+
+
+def _reads_across(inner: int, extents: Sequence[int], accesses: Sequence[Access], layouts: Layouts) -> bool:
+    """Tell whether vectors along a dimension would pick the elements of an array one by one."""
+    places = Counter(value for value, _ in accesses)
+    return any(_is_scattered(access, inner, extents, places, layouts) for access in accesses)
+
+
+def _is_scattered(
+    access: Access, inner: int, extents: Sequence[int], places: Mapping[Value, int], layouts: Layouts
+) -> bool:
+    """Tell whether neighbours along `inner` are no neighbours in memory, and no copy will change that."""
+    value, index_map = access
+    along = [axis for axis, (dim, _, _) in enumerate(index_map) if dim == inner]
+    if len(along) != 1:
+        return len(along) > 1
+    stored = layouts.get(value) or [range(len(index_map))]
+    near = any(runs_along(value.type.shape, layout, along[0]) for layout in stored)
+    near = near or is_read_often(extents, value, places[value])
+    return not near or abs(index_map[along[0]][1]) != 1
 
 
 def _merge(dims: Sequence[int], accesses: Sequence[Access], writes: Sequence[Write]) -> bool:
@@ -106,15 +129,11 @@ def _cost(
     rows = math.prod(extents) / extents[inner]
     places = Counter(value for value, _ in accesses)
     per_vector = float(ops)
-    for value, index_map in accesses:
-        along = [axis for axis, (dim, _, _) in enumerate(index_map) if dim == inner]
-        if len(along) > 1:
+    for access in accesses:
+        if _is_scattered(access, inner, extents, places, layouts):
             per_vector += SCATTERED
-        elif along:
-            stored = layouts.get(value) or [range(len(index_map))]
-            near = any(runs_along(value.type.shape, layout, along[0]) for layout in stored)
-            near = near or is_read_often(extents, value, places[value])
-            per_vector += 1 if near and abs(index_map[along[0]][1]) == 1 else SCATTERED
+        elif any(dim == inner for dim, _, _ in access.index_map):
+            per_vector += 1
     for root, dims, is_free in writes:
         if inner in dims:
             near = is_free or runs_along(root.value.type.shape, range(len(dims)), dims.index(inner))

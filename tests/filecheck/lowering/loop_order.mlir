@@ -32,3 +32,15 @@ func.func @returned(%x: tensor<900x5xf64>, %c: tensor<5xf64>) -> tensor<900x5xf6
   %1 = nd.mul %x, %0 : tensor<900x5xf64>
   func.return %1 : tensor<900x5xf64>
 }
+
+// A matrix is read along its rows, also where the sum is over them.
+// CHECK-LABEL: func.func @transposed_product
+// CHECK: extents = array<i64: 2000, 100>
+// CHECK-SAME: ["add", array<i64: 1>
+func.func @transposed_product(%x: tensor<2000x100xf64>, %r: tensor<2000xf64>) -> tensor<100xf64> {
+  %0 = nd.transpose %x {permutation = array<i64: 1, 0>} : (tensor<2000x100xf64>) -> tensor<100x2000xf64>
+  %1 = nd.broadcast %r {dims = array<i64: 1>, shape = array<i64: 100, 2000>} : (tensor<2000xf64>) -> tensor<100x2000xf64>
+  %2 = nd.mul %0, %1 : tensor<100x2000xf64>
+  %3 = nd.reduce_sum %2 {axes = array<i64: 1>} : (tensor<100x2000xf64>) -> tensor<100xf64>
+  func.return %3 : tensor<100xf64>
+}
