@@ -3,7 +3,7 @@
 Nothing starts at import. The pool's code is compiled when there has been enough work in chunks, and its workers start
 with the first job (`gradloomc.codegen.workers`). They are POSIX threads that never touch Python and
 sleep while nobody calls. Where there are none, Python threads do the same through a callback. Results do not depend on
-any of this: see `gradloomc.lowering.parallelize`.
+any of this: see `gradloomc.lowering.parallelize`. No library is called in a chunk, so threads of a BLAS never meet.
 """
 
 import atexit
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.exec import blas
 from gradloomc.codegen.native import compile_module, host
 from gradloomc.codegen.workers import BLOCK_BYTES, MOST_WORKERS, WORDS, pool_text
 
@@ -269,7 +270,10 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(number: int) -> None:
-    """Let compiled functions use so many threads, the caller's own included; results do not depend on it.
+    """Let compiled functions use so many threads, the caller's own included.
+
+    What gradloom compiles gives the same bits with any number of threads. Matrix products are NumPy's BLAS's, which is
+    set to the same number, for NumPy's own products as well; their last bits may depend on it.
 
     Args:
         number: 1 or more. With 1, everything runs in the thread that calls.
@@ -283,4 +287,6 @@ def set_num_threads(number: int) -> None:
     number = number.__index__()
     if number < 1:
         raise ValueError(f"the number of threads should be 1 or more, not {number}")
-    pool.set_threads(min(number, MOST_WORKERS + 1))
+    number = min(number, MOST_WORKERS + 1)
+    pool.set_threads(number)
+    blas.limit_threads(number)
