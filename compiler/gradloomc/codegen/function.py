@@ -23,11 +23,12 @@ from gradloomc.lowering.parallelize import bytes_of
 class Places:
     """Where a program's memory is: run-time numbers, slots of buffers, and buffers of which only a tile exists."""
 
-    __slots__ = ("convention", "features", "scratch", "sizes", "slot_of")
+    __slots__ = ("convention", "features", "pool_slot", "scratch", "sizes", "slot_of")
 
     def __init__(self, features: frozenset[str], convention: gemm.Convention) -> None:
         """Start with no memory; `features` are what the target can do (see `Body`), `convention` how to call a BLAS."""
         self.features, self.convention = features, convention
+        self.pool_slot: int | None = None  # of the worker pool's control block
         self.sizes = Sizes()
         self.slot_of: dict[Value, int] = {}
         self.scratch: dict[Value, Op] = {}  # the ops that make them
@@ -149,8 +150,12 @@ class FunctionWriter:
         self.entry.declarations[gemm.declaration(element, convention)] = None
         self.entry.functions[gemm.adapter_name(element)] = gemm.adapter(element, convention)
         pointers = [self.buffer(value).pointer for value in op.operands]
+        pool = None
+        if gemm.is_large(op) and self.places.pool_slot is not None:
+            pool = self.slot_pointer(self.places.pool_slot)
+            self.entry.functions[gemm.sharing_name(element)] = gemm.sharing_adapter(element)
         text = Text()
-        text.loops += gemm.write_gemm(op, pointers, self.load_size, self.number, rows)
+        text.loops += gemm.write_gemm(op, pointers, self.load_size, self.number, rows, pool)
         return text
 
     def fill(self, op: Op) -> None:

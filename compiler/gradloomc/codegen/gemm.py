@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import Vector, memory_scalar
+from gradloomc.codegen.workers import WORDS
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op
 from gradloomc.ir.types import ScalarType
@@ -31,12 +32,26 @@ class Convention(NamedTuple):
 
 
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # CBLAS's numbers
-_FLAGS_AND_SIZES = "i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k"
-_MATRICES = "{t} %alpha, ptr %a, i64 %lda, ptr %b, i64 %ldb, {t} %beta, ptr %c, i64 %ldc"
+FLAGS_AND_SIZES = "i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k"
+MATRICES = "{t} %alpha, ptr %a, i64 %lda, ptr %b, i64 %ldb, {t} %beta, ptr %c, i64 %ldc"
+
+
+# Products of more multiply-adds than this are worth several threads, or a BLAS may think so.
+LARGE = 1 << 18
 
 
 def adapter_name(element: ScalarType) -> str:
     return f"gemm_{element}"
+
+
+def sharing_name(element: ScalarType) -> str:
+    return f"large_gemm_{element}"
+
+
+def is_large(op: Op) -> bool:
+    """Tell whether a product is to be shared by the worker pool."""
+    m, n, k = op.attributes["shape"]
+    return m * n * k > LARGE
 
 
 def declaration(element: ScalarType, convention: Convention) -> str:
@@ -47,12 +62,33 @@ def declaration(element: ScalarType, convention: Convention) -> str:
     return f"declare void @{SYMBOLS[element]}(i32, i32, i32, {i}, {i}, {i}, {t}, ptr, {i}, ptr, {i}, {t}, ptr, {i})"
 
 
-def adapter(element: ScalarType, convention: Convention) -> str:
+def adapter(element: ScalarType, convention: Convention, attributes: str = "#0") -> str:
     """Return the module's private function that calls the routine with matrices stored by rows."""
     t, symbol = memory_scalar(element), SYMBOLS[element]
-    head = f"define internal void @{adapter_name(element)}({_FLAGS_AND_SIZES}, {_MATRICES.format(t=t)}) #0 {{"
+    head = f"define internal void @{adapter_name(element)}({FLAGS_AND_SIZES}, {MATRICES.format(t=t)}) {attributes} {{"
     body = _cblas_call(symbol, t, convention.integer) if convention.cblas else _fortran_call(symbol, t, convention)
     return "\n".join([head, *body, "  ret void", "}"])
+
+
+def sharing_adapter(element: ScalarType) -> str:
+    """Return the module's private function for large products: the worker pool's, or the BLAS where there is none."""
+    t = memory_scalar(element)
+    arguments = (
+        f"i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k, {t} %alpha, ptr %a, i64 %lda, ptr %b, i64 %ldb, {t} %beta, ptr %c, "
+        "i64 %ldc"
+    )
+    return f"""define internal void @{sharing_name(element)}(ptr %pool, {FLAGS_AND_SIZES}, {MATRICES.format(t=t)}) #0 {{
+  %place = getelementptr i8, ptr %pool, i64 {WORDS[f"gemm_{element}"]}
+  %shared = load atomic ptr, ptr %place monotonic, align 8
+  %alone = icmp eq ptr %shared, null
+  br i1 %alone, label %one, label %several
+one:
+  call void @{adapter_name(element)}({arguments})
+  ret void
+several:
+  call void %shared(ptr %pool, {arguments})
+  ret void
+}}"""
 
 
 def _as_integer(names: Sequence[str], integer: str) -> list[str]:
@@ -97,6 +133,7 @@ def write_gemm(
     load_size: Callable[[int], str],
     number: int,
     rows: tuple[str, str] | None = None,
+    pool: str | None = None,
 ) -> list[str]:
     """Return the lines of a `loops.gemm`: a call of the adapter, in loops over the batch.
 
@@ -105,6 +142,7 @@ def write_gemm(
         load_size: returns the name of a run-time number.
         number: tells the op from others of the function.
         rows: the names of the ends of a tile.
+        pool: the worker pool's control block, if the product is large.
     """
     a = op.attributes
     element: ScalarType = op.operands[2].type.element
@@ -149,8 +187,9 @@ def write_gemm(
             ]
             at[position] = f"%{name}p{position}"
         loops.append((name, count))
+    callee = f"@{adapter_name(element)}(" if pool is None else f"@{sharing_name(element)}(ptr {pool}, "
     lines.append(
-        f"  call void @{adapter_name(element)}(i1 {flags[0]}, i1 {flags[1]}, i64 {m}, i64 {n}, i64 {k}, {alpha}, "
+        f"  call void {callee}i1 {flags[0]}, i1 {flags[1]}, i64 {m}, i64 {n}, i64 {k}, {alpha}, "
         f"ptr {at[0]}, i64 {lda}, ptr {at[1]}, i64 {ldb}, {beta}, ptr {at[2]}, i64 {ldc})"
     )
     for name, count in reversed(loops):

@@ -77,6 +77,7 @@ class Program(NamedTuple):
     lifetimes: tuple[tuple[int, int], ...] = ()
     chunked: int = 0  # nests that run in chunks, and their work in cycles
     chunked_work: int = 0
+    large_products: tuple[str, ...] = ()  # the element types of products that several threads may share
     work: float = 0.0
     written_out: "Callable[[], Program] | None" = None
 
@@ -90,7 +91,6 @@ class ProgramWriter:
         self.places = Places(features_of(attributes) | ({LIBRARY} if library else set()), convention)
         self.slot_of, self.scratch = self.places.slot_of, self.places.scratch
         self.slots: list[Slot] = []
-        self.pool_slot: int | None = None
         self.partials_slot: int | None = None
         self.partials_bytes = 0
         self.steps: list[NativeStep | ExternStep] = []
@@ -110,8 +110,10 @@ class ProgramWriter:
             if op.kind is loops.constant
         ]
         in_chunks = any("chunk" in op.attributes for op in self.body.ops)
-        if in_chunks:
-            self.pool_slot = self.add_slot((), ir_types.i64)
+        products = [op for outer in self.body.ops for op in outer.walk() if op.kind is loops.gemm]
+        large = {str(op.operands[2].type.element) for op in products if gemm.is_large(op)}
+        if in_chunks or large:
+            self.places.pool_slot = self.add_slot((), ir_types.i64)
         results = [self.new_slot(value) for value in self.result_buffers()]
         temporaries: list[int] = []
         if in_chunks:
@@ -153,7 +155,7 @@ class ProgramWriter:
             self.slots,
             arguments,
             constants,
-            self.pool_slot,
+            self.places.pool_slot,
             results,
             temporaries,
             returned,
@@ -166,6 +168,7 @@ class ProgramWriter:
             lifetimes=tuple(self.spans.get(slot, (0, len(self.body.ops))) for slot in temporaries),
             chunked=self.chunked,
             chunked_work=self.chunked_work,
+            large_products=tuple(sorted(large)),
         )
         return program
 
@@ -241,7 +244,7 @@ class ProgramWriter:
     def open_segment(self) -> "Segment":
         if self.segment is None:
             symbol = f"segment{len(self.functions)}"
-            self.segment = Segment(self.places, symbol, self.pool_slot, self.partials_slot)
+            self.segment = Segment(self.places, symbol, self.partials_slot)
         return self.segment
 
     def close_segment(self) -> None:

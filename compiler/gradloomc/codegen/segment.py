@@ -140,16 +140,10 @@ class Segment(FunctionWriter):
         partials_bytes: what its chunks need in the buffer for partial results.
     """
 
-    def __init__(
-        self,
-        places: Places,
-        symbol: str,
-        pool_slot: int | None,
-        partials_slot: int | None,
-    ):
-        """Start a segment; the slots hold the pool's control block and the partial results of chunks."""
+    def __init__(self, places: Places, symbol: str, partials_slot: int | None):
+        """Start a segment; the slot holds the partial results of chunks."""
         super().__init__(places, symbol)
-        self.pool_slot, self.partials_slot = pool_slot, partials_slot
+        self.partials_slot = partials_slot
         self.chunk_functions: list[ChunkWriter] = []
         self.partials_bytes = 0
 
@@ -180,7 +174,7 @@ class Segment(FunctionWriter):
 
     def call(self, symbol: str, count: str) -> str:
         """Write the call of all chunks; return the address of the partial results."""
-        assert self.pool_slot is not None and self.partials_slot is not None
+        assert self.places.pool_slot is not None and self.partials_slot is not None
         self.entry.define("gl_run_chunks", _RUN_CHUNKS)
         address = self.entry.emit(f"ptrtoint ptr {self.slot_pointer(self.partials_slot)} to i64", "i64")
         address = self.entry.emit(f"add i64 {address}, {ALIGNMENT - 1}", "i64")
@@ -193,7 +187,7 @@ class Segment(FunctionWriter):
                 f"  {context}p{position} = getelementptr ptr, ptr {context}, i64 {position}",
                 f"  store ptr {pointer}, ptr {context}p{position}",
             ]
-        pool = self.slot_pointer(self.pool_slot)
+        pool = self.slot_pointer(self.places.pool_slot)
         self.lines.append(f"  call void @gl_run_chunks(ptr {pool}, ptr @{symbol}, ptr {context}, i64 {count})")
         return partials
 

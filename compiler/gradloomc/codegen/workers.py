@@ -22,6 +22,8 @@ WORDS = {
     "spin": 16,  # pauses for which a worker looks for the next job before it sleeps, and a caller for the last chunk
     "started": 24,  # workers that exist
     "process": 32,  # the process that they exist in
+    "gemm_f32": 40,  # addresses of the functions for large products (`shared_gemm.py`), or 0
+    "gemm_f64": 48,
     "lock": 64,  # 1 while somebody's job runs
     "epoch": 128,  # grows by one with every job
     "sleepers": 192,
@@ -37,6 +39,13 @@ WORDS = {
     "condition": 768,
     "old_signals": 896,
     "all_signals": 1024,
+    "blas_lock": 1152,
+    "blas_users": 1160,  # large products in progress
+    "blas_threads": 1168,  # on how many threads the BLAS ran before them
+    "rows_f32": 1216,  # products may be cut between rows at multiples of this; 0: not at all
+    "columns_f32": 1224,
+    "rows_f64": 1232,
+    "columns_f64": 1240,
     "handles": 1280,
 }
 # Yields of a waiting caller before it starts to sleep between looks: the machine has more work than processors.

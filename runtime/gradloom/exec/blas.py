@@ -70,13 +70,6 @@ def convention() -> Convention:
     return library().convention
 
 
-def limit_threads(number: int) -> None:
-    """Let the BLAS use so many threads, where it has a function for that."""
-    address = library().set_threads
-    if address:
-        ctypes.CFUNCTYPE(None, ctypes.c_int)(address)(number)
-
-
 def library() -> Library:
     """Return the BLAS, looked for when it is first asked for."""
     with _lock:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradloom.exec import blas, threads
+from gradloom.exec import blas, shared_products, threads
 from gradloom.exec.arena import arena_of
 from gradloom.exec.binding import binder, expectations
 from gradloom.exec.callable import NativeCallable
@@ -148,6 +148,7 @@ class Executable(NativeCallable, native=True):
         self.constants = [np.ascontiguousarray(array).reshape(array.shape) for _, array in program.constants]
         if program.pool is not None:
             self.constants.append(threads.pool.block)
+            shared_products.share(threads.pool, program.large_products)
         self.first_result = len(program.arguments) + len(self.constants)
         self.returned = [(slot, shape, self.slot_types[slot][0] == shape) for slot, shape in program.returned]
         self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
@@ -224,7 +225,7 @@ class Executable(NativeCallable, native=True):
         """
         if self.native is not None:
             return self(*self.prepare(arrays))  # in their copies they are what the entry expects
-        if self.program.pool is not None:
+        if self.program.chunked:
             threads.pool.meet(self.program.chunked_work)
         count = len(self.types)
         if self.bind is None and self.calls < BINDER_FROM_CALL:

@@ -3,7 +3,7 @@
 Nothing starts at import. The pool's code is compiled when there has been enough work in chunks, and its workers start
 with the first job (`gradloomc.codegen.workers`). They are POSIX threads that never touch Python and
 sleep while nobody calls. Where there are none, Python threads do the same through a callback. Results do not depend on
-any of this: see `gradloomc.lowering.parallelize`. No library is called in a chunk, so threads of a BLAS never meet.
+any of this: see `gradloomc.lowering.parallelize`.
 """
 
 import atexit
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.exec import blas
 from gradloomc.codegen.native import compile_module, host
 from gradloomc.codegen.workers import BLOCK_BYTES, MOST_WORKERS, WORDS, pool_text
 
@@ -172,6 +171,8 @@ class WorkerPool:
         self.lock = threading.Lock()
         for name in ("started", "process", "lock", "epoch", "sleepers", "ticket", "finished", "stop"):
             self.set_word(name, 0)
+        self.set_word("blas_lock", 0)
+        self.set_word("blas_users", 0)
         if self.helpers is not None:
             self.helpers.forget()
 
@@ -272,8 +273,7 @@ def get_num_threads() -> int:
 def set_num_threads(number: int) -> None:
     """Let compiled functions use so many threads, the caller's own included.
 
-    What gradloom compiles gives the same bits with any number of threads. Matrix products are NumPy's BLAS's, which is
-    set to the same number, for NumPy's own products as well; their last bits may depend on it.
+    Results have the same bits with any number of threads. NumPy's own products are not affected.
 
     Args:
         number: 1 or more. With 1, everything runs in the thread that calls.
@@ -287,6 +287,4 @@ def set_num_threads(number: int) -> None:
     number = number.__index__()
     if number < 1:
         raise ValueError(f"the number of threads should be 1 or more, not {number}")
-    number = min(number, MOST_WORKERS + 1)
-    pool.set_threads(number)
-    blas.limit_threads(number)
+    pool.set_threads(min(number, MOST_WORKERS + 1))
