@@ -52,7 +52,8 @@ def _connect(pool: WorkerPool, element: ScalarType) -> None:
     library = blas.library()
     names = ("gradloom_blas_get_threads", "gradloom_blas_set_threads", "gl_run")
     imports.update(zip(names, (library.get_threads, library.set_threads, pool.word("run")), strict=True))
-    code = compile_module(shared_gemm_text(element, library.convention), [symbol(element), "gl_use"]).addresses
+    text = shared_gemm_text(element, library.convention)
+    code = compile_module(text, [symbol(element), "gl_use"], level=0).addresses
     use = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(code["gl_use"])
     use(pool.block.ctypes.data, 1)
     try:

@@ -141,7 +141,7 @@ class WorkerPool:
     def _native_address(self) -> int:
         """Return the address of `gl_run`, 0 where the system lacks what it needs."""
         try:
-            found = compile_module(pool_text(host().triple), ["gl_run", "gl_stop", "gl_pause"]).addresses
+            found = compile_module(pool_text(host().triple), ["gl_run", "gl_stop", "gl_pause"], level=0).addresses
         except RuntimeError:  # a symbol is not there
             return 0
         self.stop_native = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(found["gl_stop"])
