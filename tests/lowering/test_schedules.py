@@ -14,9 +14,9 @@ RNG = np.random.default_rng(4)
 
 def compiled(fun: Callable[..., Any], *args: Any, argnums: Any = 0) -> tuple[Any, Executable]:
     """Return value and gradients, and the program that computed them; the gradients are checked."""
-    function = compile_grad(fun, argnums=argnums)
+    function: Any = compile_grad(fun, argnums=argnums)
     results = function.value_and_grad(*args)
-    (program,) = function.value_and_grad.user.programs.values()
+    (program,) = function.user.programs.values()
     return results, program.executable
 
 
