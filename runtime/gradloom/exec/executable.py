@@ -20,7 +20,7 @@ from gradloom.exec.binding import binder, expectations
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import pool
-from gradloom.exec.programs import NativeProgram, Plans
+from gradloom.exec.programs import Frames, NativeProgram, Plans
 from gradloom.exec.tables import Arguments, Building, State, Watched
 from gradloomc.codegen.native import host
 from gradloomc.codegen.program import ExternStep
@@ -33,8 +33,6 @@ from gradloomc.pipelines import lower
 Array = np.ndarray[Any, Any]
 
 _ARRAY_TYPE = id(np.ndarray)
-# Temporaries of up to this size stay allocated between calls; larger ones come from the pool each time.
-KEPT_BYTES = 1 << 24
 # The first calls should not wait for the native entry, or for the compiled binder, which pay off by the tenth.
 BINDER_FROM_CALL = 3
 # Programs that took longer than this let other threads go on while they run natively.
@@ -110,7 +108,7 @@ class Frame:
         arguments, results = len(program.types), len(program.result_types)
         self.memory[:arguments] = [None] * arguments
         self.memory[program.first_result : program.first_result + results] = [None] * results
-        if program.arena.size <= KEPT_BYTES:
+        if program.arena.size <= Frames.KEPT_BYTES:
             program.frames.append(self)
 
 
@@ -235,10 +233,7 @@ class Executable(NativeCallable, native=True):
                 if self.native is not None:
                     return self(*arrays)
                 self.bind = binder()
-        try:
-            frame = self.frames.pop()
-        except IndexError:
-            frame = Frame(self)
+        frame = self.take_frame()
         pointers, memory, bind = frame.pointers, frame.memory, self.bind
         if bind is None or len(arrays) != count or not bind(arrays, count, self.expected, pointers, _ARRAY_TYPE):
             arrays = self.prepare(arrays)
@@ -251,15 +246,26 @@ class Executable(NativeCallable, native=True):
         memory[:count] = arrays
         memory[self.first_result : self.first_result + len(made)] = made
         start = time.perf_counter()
-        for native, step in self.steps:
-            if native:
-                step(pointers, self.sizes)
-            else:
-                step(memory)
+        self.run_steps(frame)
         self.seconds = min(self.seconds, time.perf_counter() - start)
         results = [memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.returned]
         frame.release(self)
         return results
+
+    def take_frame(self) -> Frame:
+        """Return a frame that no call is using."""
+        try:
+            return self.frames.pop()
+        except IndexError:
+            return Frame(self)
+
+    def run_steps(self, frame: Frame) -> None:
+        """Run native code and library calls in order, on a frame that is filled in."""
+        for native, step in self.steps:
+            if native:
+                step(frame.pointers, self.sizes)
+            else:
+                step(frame.memory)
 
     def prepare(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
         """Return arrays that native code can read, copying those with other strides, alignment or byte order.

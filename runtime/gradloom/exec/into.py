@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.exec.executable import Executable, Frame
+from gradloom.exec.executable import Executable
 from gradloom.exec.memory import pool
 from gradloomc.ir.errors import DTypeError, ExecutionError, ShapeError
 
@@ -45,7 +45,7 @@ def run_into(executable: Executable, arrays: Sequence[Any], outs: Sequence[Array
         outs: for each array that is returned, where to put it, checked by `check_out`; None for a new array.
     """
     arrays = executable.prepare(arrays)
-    frame = Frame(executable)
+    frame = executable.take_frame()
     first = executable.first_result
     made: list[Array] = [pool.empty(shape, dtype) for shape, dtype in executable.result_types]
     taken: list[Array] = list(arrays)
@@ -61,15 +61,12 @@ def run_into(executable: Executable, arrays: Sequence[Any], outs: Sequence[Array
     frame.memory[first : first + len(made)] = made
     for slot, array in [*enumerate(arrays), *enumerate(made, first)]:
         frame.pointers[slot] = array.ctypes.data
-    for native, step in executable.steps:
-        if native:
-            step(frame.pointers, executable.sizes)
-        else:
-            step(frame.memory)
+    executable.run_steps(frame)
     results = []
     for (slot, shape, _), out in zip(executable.returned, outs, strict=True):
         result = frame.memory[slot].reshape(shape)
         if out is not None and result is not out and not (result.base is out and result.size == out.size):
             out[...] = result
         results.append(result if out is None else out)
+    frame.release(executable)
     return results
