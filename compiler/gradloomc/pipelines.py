@@ -1,8 +1,6 @@
 """From an `nd` function to a program: the named pipelines, and the driver that compiles one function."""
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from gradloomc.codegen.divider import relieve_divider
 from gradloomc.codegen.gemm import Convention
@@ -10,6 +8,7 @@ from gradloomc.codegen.program import Program, write_program
 from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import loops, nd
 from gradloomc.dialects.func import body_of
+from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.core import Op
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
@@ -24,18 +23,6 @@ from gradloomc.passes.dce import eliminate_dead_code
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
 LOWER = "lower-products,split-sums,fuse,to-loops,relieve-divider,fuse-multiply-add,parallelize"
-
-
-@contextmanager
-def paused_collection() -> Iterator[None]:
-    """Keep the cyclic garbage collector from scanning half-built IR again and again: it doubles compile time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def clean(function: Op) -> Op:

@@ -22,6 +22,7 @@ from gradloom.guards import Guards
 from gradloom.signature import Call, Parameters, Static, caller_location
 from gradloom.tree_code import picker_of
 from gradloomc.ir.builder import insertion
+from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -172,10 +173,11 @@ class UserFunction:
     ) -> "Program":
         start = time.perf_counter()
         family = self._family(full, call)
-        found = family.find(self, call, has_aux, make)
-        if found is None:
-            found = make(self.primal(call, has_aux)).compile()
-            family.note(call, found)
+        with paused_collection():  # from the trace on: most of what is made lives until the end
+            found = family.find(self, call, has_aux, make)
+            if found is None:
+                found = make(self.primal(call, has_aux)).compile()
+                family.note(call, found)
         found.family = family
         self.programs[full] = found
         if family.is_full:  # of programs that are made again in no time

@@ -24,7 +24,7 @@ from gradloomc.ir.inline import copy_function
 from gradloomc.ir.resize import Resizer
 from gradloomc.ir.scopes import LEAST, Scope
 from gradloomc.ir.types import tensor
-from gradloomc.pipelines import clean, paused_collection
+from gradloomc.pipelines import clean
 
 if TYPE_CHECKING:
     from gradloom.function import UserFunction
@@ -113,11 +113,10 @@ class Family:
             self.refused = f"{TEMPLATES} programs for any length did not cover the lengths that came"
             return None
         self.attempts += 1
-        with paused_collection():
-            template = self.trace(user, call, has_aux, make, positions)
-            if template is None:
-                return None
-            found = template.program_for(sizes)
+        template = self.trace(user, call, has_aux, make, positions)
+        if template is None:
+            return None
+        found = template.program_for(sizes)
         if found is None:
             self.refused = template.refused or "the program for any length does not fit the lengths it was made of"
             return None

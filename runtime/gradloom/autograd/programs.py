@@ -18,6 +18,7 @@ from gradloomc.dialects.func import body_of
 from gradloomc.interp.interpreter import interpret
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.builder import insertion
+from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.core import Op
 from gradloomc.ir.types import TensorType, tensor
 
@@ -147,7 +148,8 @@ class Program:
             found = structures[key] = Structure(numbers)
             counters.structures += 1
         if not found.fits(numbers) or found.function is None:
-            build(found)
+            with paused_collection():
+                build(found)
         return found
 
 
