@@ -11,15 +11,14 @@ from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any, overload
 
-from gradloom.function import CacheInfo, Derived, user_function
+from gradloom.function import Derived, user_function
 from gradloom.jacobians import Jacobian, hessian
 from gradloom.signature import Argnums, caller_location
 from gradloom.transforms import Gradient, hessian_product, jvp, vjp
 from gradloomc.ir.builder import insertion
-from gradloomc.ir.errors import DifferentiationError, ExecutionError, ShapeError, UnsupportedError
+from gradloomc.ir.errors import DifferentiationError, ShapeError
 
 if TYPE_CHECKING:
-    from gradloom.exec.executable import Stats
     from gradloom.program import Primal, Program
 
 
@@ -155,76 +154,19 @@ class CompiledGrad(Derived):
 
     # --- what was compiled ------------------------------------------------------------------------
 
-    def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Program":
-        """Return the program that ran last, or that for given arguments.
+    def last_program(self) -> "Program | None":
+        """Return the program of the function, its value or a derivative, that ran last."""
+        return self.user.last
 
-        For arguments it is that of value_and_grad, or of the value where there is no gradient.
-        """
-        if insertion.block is not None:
-            raise UnsupportedError(
-                "a function cannot be inspected while another one is traced", caller_location()
-            )
-        if not args and not kwargs:
-            if self.user.last is None:
-                raise ExecutionError(
-                    f"{self.user.parameters.name}() has not been called yet",
-                    caller_location(),
-                    fix="call it, or give arguments here",
-                )
-            return self.user.last
+    def program_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Program":
+        """Return the program of value_and_grad for given arguments, or of the value where there is no gradient."""
         if self.differentiated:
             derived: Any = self.value_and_grad
             try:
-                return self.user.program(
-                    derived.key, derived.bind(args, kwargs), self.has_aux, derived.make
-                )
+                return derived.program_for(args, kwargs)
             except DifferentiationError:  # no gradient: show the value
                 pass
-        return self.user.program(self.key, self.bind(args, kwargs), self.has_aux, self.make)
-
-    def ir(self, level: str = "nd", *args: Any, generic: bool = False, **kwargs: Any) -> str:
-        """Return the program that ran last as text, or that of value_and_grad for given arguments.
-
-        Args:
-            level: "nd" the function as traced; "adjoint" what was derived from it; "kernels",
-                "loops", "llvm", "asm" how it runs.
-            generic: print MLIR's generic syntax.
-
-        Raises:
-            UnsupportedError: there is no such level.
-            ExecutionError: no arguments are given and the function has not been called.
-        """
-        from gradloom.explain import LEVELS, level_text
-
-        if level not in LEVELS:
-            raise UnsupportedError(
-                f"there is no level {level!r}",
-                caller_location(),
-                fix=f"choose one of {', '.join(LEVELS)}",
-            )
-        return level_text(self._program(args, kwargs), level, generic)
-
-    def explain(self, *args: Any, **kwargs: Any) -> str:
-        """Return how the program that ran last (or that for given arguments) is run, and why."""
-        from gradloom.explain import explain
-
-        return explain(self._program(args, kwargs))
-
-    @property
-    def stats(self) -> "Stats":
-        """Figures of the program that ran last.
-
-        `kernels`, `externs`, `bytes_moved`, `bytes_ideal`, `compile_seconds`, ...
-        """
-        return self._program((), {}).executable.stats
-
-    def cache_info(self) -> CacheInfo:
-        """Return how often programs were found and made, and the seconds spent on making them."""
-        return self.user.info()
-
-    def cache_clear(self) -> None:
-        """Forget all programs of this function."""
-        self.user.clear()
+        return super().program_for(args, kwargs)
 
     def __reduce__(self) -> Any:
         found: Any = sys.modules.get(self.__module__)

@@ -19,6 +19,7 @@ from gradloom.exec.callable import NativeCallable
 from gradloom.exec.programs import Plans
 from gradloom.exec.tables import State
 from gradloom.guards import Guards
+from gradloom.inspection import Inspectable
 from gradloom.signature import Call, Parameters, Static, caller_location
 from gradloom.tree_code import picker_of
 from gradloomc.ir.builder import insertion
@@ -289,7 +290,7 @@ _KEY_TEXT: dict[Any, str] = {
 }
 
 
-class Derived(NativeCallable, native=True):
+class Derived(NativeCallable, Inspectable, native=True):
     """A callable made from a user's function by one transform.
 
     Subclasses say which program they need (`make`) and how they behave inside a trace (`inline`).
@@ -358,6 +359,16 @@ class Derived(NativeCallable, native=True):
                 self._enter(program, leaves, len(args), kwargs)
                 return answer
         return self._call(args, kwargs)
+
+    def last_program(self) -> "Program | None":
+        """Return the program of this transform that ran last, or was made last if another one of the function ran."""
+        mine = [found for key, found in self.user.programs.items() if key[:2] == (self.key, self.has_aux)]
+        last = self.user.last
+        return last if last in mine else mine[-1] if mine else None
+
+    def program_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Program":
+        """Return the program that answers a call with these arguments."""
+        return self.user.program(self.key, self.bind(args, kwargs), self.has_aux, self.make, self.check)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Take the arguments of a call apart."""

@@ -37,16 +37,19 @@ class Jacobian(Derived):
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self.bind(args, kwargs)
         self.check(call)
-        return _Assembly(self, call, self.user.primal(call, self.has_aux)).compute()
+        return _Assembly(self, self.user.primal(call, self.has_aux)).compute(call)
+
+    def make(self, primal: "Primal") -> "Program":
+        return _Assembly(self, primal).make()
 
 
 class _Assembly:
     """The computation of one Jacobian: which leaves, which results, and the blocks in between."""
 
-    def __init__(self, transform: Jacobian, call: Call, primal: "Primal"):
-        self.transform, self.call, self.primal = transform, call, primal
+    def __init__(self, transform: Jacobian, primal: "Primal"):
+        self.transform, self.primal = transform, primal
         parameters = primal.parameters
-        self.arguments: list[Argument] = parameters.find(transform.selected, call.structure)
+        self.arguments: list[Argument] = parameters.find(transform.selected, primal.structure)
         self.active = parameters.active_leaves(self.arguments, primal.leaves)
         self.slots = primal.check_float_results("a Jacobian")
         self.inputs: list[TensorType] = [primal.leaves[i].type for i in self.active]  # type: ignore[misc]
@@ -62,10 +65,10 @@ class _Assembly:
             return self.transform.mode == "fwd"
         return sum(type.size for type in self.inputs) < sum(type.size for type in self.outputs)
 
-    def compute(self) -> Any:
+    def compute(self, call: Call) -> Any:
         """Return the result tree of argument trees, with aux (jacobian, aux)."""
         nested = insertion.block is not None
-        blocks = self.traced_blocks() if nested else self.native_blocks()
+        blocks = self.traced_blocks(call) if nested else self.native_blocks(call)
         jacobian = unflatten(
             self.primal.result.structure, [self.argument_trees(row) for row in blocks]
         )
@@ -74,9 +77,9 @@ class _Assembly:
         from gradloom.derivatives import aux_program
 
         if nested:
-            return jacobian, aux_program(self.primal).inline(self.call.leaves)
-        program = self.transform.user.program(("aux",), self.call, True, aux_program)
-        return jacobian, program(self.call.leaves)
+            return jacobian, aux_program(self.primal).inline(call.leaves)
+        program = self.transform.user.program(("aux",), call, True, aux_program)
+        return jacobian, program(call.leaves)
 
     def argument_trees(self, row: Sequence[Any]) -> Any:
         """Return the blocks of one result in the structure of the selected arguments."""
@@ -87,21 +90,20 @@ class _Assembly:
         ]
         return trees[0] if self.transform.single else tuple(trees)
 
-    def make(self, primal: "Primal") -> "Program":
+    def make(self) -> "Program":
+        """Return the program of the product with one basis vector."""
         from gradloom.derivatives import pullback_flat_program, pushforward_flat_program
 
         derived = pushforward_flat_program if self.forward else pullback_flat_program
-        return derived(primal, self.active, self.slots)
+        return derived(self.primal, self.active, self.slots)
 
     # --- natively ---------------------------------------------------------------------------------
 
-    def native_blocks(self) -> list[list[Any]]:
+    def native_blocks(self, call: Call) -> list[list[Any]]:
         """Return a fresh array for each result and each active leaf."""
-        key = ("pushforward" if self.forward else "pullback", tuple(self.active), tuple(self.slots))
-        program = self.transform.user.program(
-            key, self.call, self.primal.aux is not None, self.make
-        )
-        arrays = program.gather(self.call.leaves)
+        transform = self.transform
+        program = transform.user.program(transform.key, call, transform.has_aux, transform.make)
+        arrays = program.gather(call.leaves)
         run = program.executable.run
         sources, targets = (
             (self.inputs, self.outputs) if self.forward else (self.outputs, self.inputs)
@@ -141,12 +143,12 @@ class _Assembly:
 
     # --- inside a trace ---------------------------------------------------------------------------
 
-    def traced_blocks(self) -> list[list[Any]]:
+    def traced_blocks(self, call: Call) -> list[list[Any]]:
         """Return a tracer for each result and each active leaf."""
         from gradloom.derivatives import inline_products
 
         sources = self.inputs if self.forward else self.outputs
-        found = inline_products(self.make(self.primal), self.call.leaves, sources)
+        found = inline_products(self.make(), call.leaves, sources)
         if not self.forward:
             return [
                 [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gradloom
-from gradloom import compile_grad
+from gradloom import compile_grad, grad, jacobian, value_and_grad
 from gradloomc.ir.errors import DifferentiationError, ExecutionError, UnsupportedError
 
 X = np.array([0.5, -1.0, 2.0])
@@ -322,6 +322,27 @@ def test_explain_and_stats() -> None:
     assert stats.kernels == 1
     assert stats.bytes_moved == stats.bytes_ideal == 3 * 8 * 3 + 8
     assert stats.compile_seconds > 0
+
+
+def test_transforms_can_be_inspected() -> None:
+    def energy(x: Any) -> Any:
+        return np.sum(x * x * x)
+
+    gradient, both, rows = grad(energy), value_and_grad(energy), jacobian(lambda x: x * x[::-1])
+    assert "func.func @energy_grad(%x: tensor<5xf64>) -> tensor<5xf64>" in gradient.ir("adjoint", np.ones(5))
+    with pytest.raises(ExecutionError, match="has not been called"):
+        both.explain()  # the other transform's program is not this one's
+    both(X)
+    gradient(X)
+    assert "-> (tensor<f64>, tensor<3xf64>)" in both.explain()
+    assert "-> (tensor<3xf64>)" in gradient.explain()
+    assert both.stats.bytes_moved == gradient.stats.bytes_moved + 8
+    assert both.cache_info().misses == 3
+    rows(X)
+    assert "%out0_bar: tensor<3xf64>" in rows.ir("adjoint") and rows.stats.kernels == 1
+    rows.cache_clear()
+    with pytest.raises(ExecutionError, match="not been called"):
+        rows.explain()
 
 
 def test_cache_info() -> None:
