@@ -116,6 +116,8 @@ def test_traced_positions() -> None:
     x, rows, columns = X, np.array([1, 0, -1]), np.array([0, 2, 1])
     check(lambda x, i, j: x[i, j], x, rows, columns)
     check(lambda x, i: np.take(x, i, axis=0), x, rows)
+    check(lambda i: np.take(X, i, axis=1), columns)  # a table that is no argument
+    check(lambda i: np.take(X, i, mode="clip"), columns * 4)
     check(lambda x, i: np.take_along_axis(x, i, 1), x, np.array([[0, 1], [2, 0]]))
     check(lambda x: np.take_along_axis(x, np.argmax(x, axis=1)[:, None], 1), x)
     check(lambda x: x[np.arange(2), np.argmax(x, axis=1)], x)

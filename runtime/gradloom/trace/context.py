@@ -71,6 +71,15 @@ def user_location() -> Location:
     return UNKNOWN if frame is None else CodeLocation(frame.f_code, frame.f_lasti)
 
 
+def is_subscript(location: Location) -> bool:
+    """Tell whether the instruction at a place in the user's code reads an element, as `x[i]` does."""
+    if not isinstance(location, CodeLocation):
+        return False
+    import dis  # slow to import, and only messages of errors need it
+
+    return dis.opname[location.code.co_code[location.instruction]] == "BINARY_SUBSCR"
+
+
 def mark() -> None:
     """Give the ops that follow the place of the user's call."""
     frame: Any = sys._getframe(2)

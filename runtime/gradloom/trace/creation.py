@@ -16,6 +16,7 @@ from gradloom.trace.context import element_of, fail, mark, state
 from gradloom.trace.functions import buffer, full
 from gradloom.trace.lengths import LENGTHS, has_length, linspace, traced_length
 from gradloom.trace.memory import is_traced, lift, unwrap
+from gradloom.trace.picking import take
 from gradloom.trace.promote import convert
 from gradloom.trace.shaping import concatenate
 from gradloom.trace.tracer import Tracer
@@ -149,6 +150,12 @@ def require(a: Any, dtype: Any = None, requirements: Any = None, **options: Any)
     if a.__class__ is Tracer:
         return SHADOWED[np.asarray](a, dtype)
     return np.require(a, dtype, requirements, **options)
+
+
+@shadows(np.take)
+def _take(a: Any, indices: Any, *args: Any, **kwargs: Any) -> Any:
+    """As numpy.take, which asks the array what it means but not the positions."""
+    return (take if is_traced(indices) else np.take)(a, indices, *args, **kwargs)
 
 
 @shadows(np.isscalar)

@@ -12,7 +12,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gradloom.trace.context import Array, MissingAttributeError, element_of, fail, mark, nearest, state
+from gradloom.trace.context import (
+    Array,
+    MissingAttributeError,
+    element_of,
+    fail,
+    is_subscript,
+    mark,
+    nearest,
+    state,
+    user_location,
+)
 from gradloom.trace.indexing import Advanced, Basic, parse
 from gradloom.trace.memory import Memory, is_traced, lift, unwrap
 from gradloom.trace.promote import convert
@@ -22,6 +32,10 @@ from gradloomc.ir.errors import DTypeError, ShapeError, TracerError, Unsupported
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # NumPy function -> its meaning for tracers
 ALWAYS: set[Any] = set()  # those that are called for concrete tracers too: they return a view or write into an argument
 
+_AS_INDEX = (
+    "an ndarray or a list does not know what a traced index means: write np.take(table, index, axis=0), or make the "
+    "table an argument of the function"
+)
 _IN_PLACE_METHODS = ("sort", "partition", "put", "resize", "setfield", "byteswap")
 
 
@@ -160,7 +174,10 @@ class Tracer(Memory):
         array = self.concrete
         if array is not None:
             return operator.index(array)
-        self._needs_number("the use as an index, a size or a count", "pass it as a plain int")
+        self._needs_number(
+            "the use as an index, a size or a count",
+            _AS_INDEX if is_subscript(user_location()) else "pass it as a plain int",
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.concrete
@@ -168,8 +185,10 @@ class Tracer(Memory):
             return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
         self._needs_number(
             "the conversion to an ndarray",
-            "this code does not see traced arrays: if it calls np.array, np.asarray or np.zeros in a library, do that "
-            "in your own code; if it is a method such as ndarray.dot(x), write np.dot(a, x)",
+            _AS_INDEX
+            if is_subscript(user_location())
+            else "this code does not see traced arrays: if it calls np.array, np.asarray or np.zeros in a library, do "
+            "that in your own code; if it is a method such as ndarray.dot(x), write np.dot(a, x)",
         )
 
     def item(self, *index: Any) -> Any:
