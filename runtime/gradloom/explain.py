@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gradloom.exec.threads import pool
 from gradloom.separation import reasons_apart, recomputed
+from gradloomc.codegen.llvm_process import llvm
 from gradloomc.codegen.native import host
 from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import kernel
@@ -59,9 +60,7 @@ def function_text(function: Op, level: str, generic: bool = False) -> str:
 
 
 def _assembly(text: str) -> str:
-    from gradloomc.codegen.jit import compiler
-
-    return compiler().assembly(text)
+    return llvm().assembly(text)
 
 
 def explain(program: "Program") -> str:

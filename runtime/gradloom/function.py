@@ -6,6 +6,7 @@ leading arguments like any others.
 """
 
 import functools
+import marshal
 import threading
 import time
 import types
@@ -22,6 +23,7 @@ from gradloom.guards import Guards
 from gradloom.inspection import Inspectable
 from gradloom.signature import Call, Parameters, Static, caller_location
 from gradloom.tree_code import picker_of
+from gradloomc.codegen.native import expect_compilation
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.errors import UnsupportedError
@@ -132,6 +134,8 @@ class UserFunction:
             with self.lock:
                 found = self.primals.get(key)
                 if found is None:
+                    if isinstance(self.fun, types.FunctionType):
+                        expect_compilation(marshal.dumps(self.fun.__code__))
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
                     # Anew each time: tracing may have changed what the function reads.

@@ -21,6 +21,7 @@ _PROGRAM = """
 import sys
 import numpy as np
 from gradloom import value_and_grad
+from gradloomc.codegen.llvm_process import peak_bytes
 from gradloomc.codegen.native import counts, host
 from gradloomc.codegen.cache import store
 
@@ -31,7 +32,8 @@ x, y = np.linspace(0.1, 2.0, 37), np.linspace(1.0, 3.0, 37)
 g = value_and_grad(f, (0, 1))
 for _ in range(6):
     value, gradients = g(x, y)
-print(counts.compiled, counts.from_disk, counts.linked_by_llvm, "llvmlite" in sys.modules, store().stored)
+used = "llvmlite" in sys.modules or peak_bytes() > 0
+print(counts.compiled, counts.from_disk, counts.linked_by_llvm, used, store().stored)
 print(value.hex(), *[z.tobytes().hex() for z in gradients])
 """
 

@@ -13,8 +13,20 @@ from gradloomc.codegen.cache import digest, store
 from gradloomc.codegen.elf import NotFlat, flatten
 from gradloomc.codegen.host import Host, decode_host, encode_host, host_key
 from gradloomc.codegen.image import CannotLoad, decode, encode, load
+from gradloomc.codegen.llvm_process import begin, has_begun, llvm
 
-__all__ = ["Counts", "Given", "Module", "compile_module", "counts", "find_module", "host", "imports", "module_key"]
+__all__ = [
+    "Counts",
+    "Given",
+    "Module",
+    "compile_module",
+    "counts",
+    "expect_compilation",
+    "find_module",
+    "host",
+    "imports",
+    "module_key",
+]
 
 # Part of the keys: goes up when the same text is compiled to other code, or what is stored changes its form.
 _GENERATION = "native 2"
@@ -56,7 +68,20 @@ def host() -> Host:
     return _host
 
 
-def _find_host() -> Host:
+def expect_compilation(source: bytes) -> None:
+    """Have LLVM started meanwhile if nothing of this source has been seen on this machine; returns at once."""
+    global _host
+    if has_begun():
+        return
+    if _host is None:
+        _host = _known_host()
+    key = digest("source 1", source)
+    if store().get(key) is None or _host is None:
+        begin()
+        store().put(key, b"seen")
+
+
+def _known_host() -> Host | None:
     key = host_key()
     known = store().get(key) if key else None
     if known is not None:
@@ -64,9 +89,15 @@ def _find_host() -> Host:
             return decode_host(known)
         except ValueError:
             pass
-    from gradloomc.codegen.jit import compiler
+    return None
 
-    found = compiler().host
+
+def _find_host() -> Host:
+    known = _known_host()
+    if known is not None:
+        return known
+    found = llvm().host
+    key = host_key()
     if key:
         store().put(key, encode_host(found))
     return found
@@ -127,9 +158,7 @@ def find_module(
 
 
 def _from_llvm(key: str, text: str, symbols: Sequence[str], given: Given | None, level: int) -> dict[str, int]:
-    from gradloomc.codegen.jit import compiler
-
-    data = compiler().emit(text, level)
+    data = llvm().emit(text, level)
     counts.compiled += 1
     # Only LLVM's linker wants to know beforehand what is declared.
     try:
