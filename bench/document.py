@@ -97,7 +97,8 @@ def memory_table(run: Run) -> str:
         if one is None or one.peak_memory is None:
             return "-"
         added = run.memory(row, peer)
-        return size(one.peak_memory) + ("" if added is None else f" (+{size(added)})")
+        helpers = f", {size(one.helpers_memory)} elsewhere" if one.helpers_memory else ""
+        return size(one.peak_memory) + ("" if added is None else f" (+{size(added)}{helpers})")
 
     return table([["", *_labels(run)], *[[row.title, *[cell(row.name, p) for p in run.peers]] for row in run.rows]])
 

@@ -63,7 +63,7 @@ def _measure(
     first = time.perf_counter() - start - getattr(peer, "uncounted", 0.0)
     pair = replace(pair, first_call=first, note=getattr(peer, "note", ""))
 
-    peak = timing.peak_memory()
+    peak, helpers = timing.peak_memory(), timing.helpers_memory()
     pair = check(pair, workload, inputs, *peer.get(result))
     if pair.status == "wrong":
         return pair
@@ -74,8 +74,12 @@ def _measure(
         settle(call, arguments)
     timing.reset_peak_memory()
     figures = asdict(timing.measure(call, arguments, seconds))
-    peak = max(peak, timing.peak_memory())
-    return replace(pair, status="ok", reason="", peak_memory=peak, memory_before=before, **figures)
+    memory = {
+        "peak_memory": max(peak, timing.peak_memory()),
+        "helpers_memory": max(helpers, timing.helpers_memory()),
+        "memory_before": before,
+    }
+    return replace(pair, status="ok", reason="", **memory, **figures)
 
 
 def check(

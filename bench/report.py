@@ -151,7 +151,11 @@ def memory(run: Run) -> Table:
             one = run.find(row.name, name)
             cell = Text(size(one.peak_memory if one else None))
             added = run.memory(row.name, name)
-            cells.append(cell if added is None else cell.append(f"\n+{size(added)}", style="dim"))
+            if one is not None and added is not None:
+                cell.append(f"\n+{size(added)}", style="dim")
+                if one.helpers_memory:
+                    cell.append(f"\nelsewhere {size(one.helpers_memory)}", style="dim")
+            cells.append(cell)
         table.add_row(row.name, *cells)
     return table
 

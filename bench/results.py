@@ -35,7 +35,8 @@ class Measurement:
     max|g - reference| / max|reference| for each gradient. `samples` counts those that were kept and
     `preempted` those that were not; a `noisy` median had to use samples in which the process did not
     have the processor for itself. `peak_memory` is the highest resident size from the build on,
-    `memory_before` the size when library and inputs were there and nothing was built yet.
+    `memory_before` the size when library and inputs were there and nothing was built yet, and
+    `helpers_memory` what processes that the library started for compiling have taken besides.
     """
 
     row: str
@@ -55,6 +56,7 @@ class Measurement:
     page_faults_per_call: float | None = None
     peak_memory: int | None = None
     memory_before: int | None = None
+    helpers_memory: int | None = None
     value_error: float | None = None
     gradient_errors: list[float] = field(default_factory=list)
 

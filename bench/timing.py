@@ -5,6 +5,7 @@ Owns the clocks. It knows nothing of workloads and peers.
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -117,6 +118,24 @@ def reset_peak_memory() -> int:
 def peak_memory() -> int:
     """Return the highest resident size in bytes since `reset_peak_memory`, or since the start."""
     return _status("VmHWM")
+
+
+def helpers_memory() -> int:
+    """Return what the other processes of this session have taken at most, as far as they still run, in bytes.
+
+    They are those that a library started to compile, as nothing else runs in the session of a measuring process.
+    """
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(state[3]) != os.getsid(0) or int(folder.name) == os.getpid():
+                continue
+            lines = (folder / "status").read_text().splitlines()
+        except OSError:  # it has ended
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return total
 
 
 def _status(field: str) -> int:

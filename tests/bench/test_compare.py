@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bench import __main__ as command
 from bench import compare
 from bench.results import Measurement, Row, Run
 
@@ -24,8 +27,8 @@ def run(factors: dict[tuple[str, str], float], version: str = "1") -> Run:
     return Run(
         created="2026-11-21T09:00:00+00:00",
         size="full",
-        machine={},
-        settings={},
+        machine={"processor": "made up", "system": "none", "python": "3", "commit": "0"},
+        settings={"seconds": 1.0, "rounds": 1, "processor": 0, "keep_heap": False, "threads": 1},
         rows=[Row(name, name, "float64", [[4]], [0], 64) for name in ROWS],
         peers={name: {"label": name, "kind": kind, "version": version} for name, kind in kinds.items()},
         measurements=[
@@ -77,3 +80,39 @@ def test_a_row_without_peers_drifts_like_the_others() -> None:
     (first, *_) = compare.compare(now, figures(run({})))
     assert first.row == "a" and first.drift == pytest.approx(1.5)
     assert compare.compare(now, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [
+        ({("a", "gradloom"): 1.2}, 3),
+        ({("a", "gradloom"): 1.02}, 0),  # within the noise
+        ({("a", "gradloom"): 0.5, ("b", "gradloom"): 0.9}, 0),
+        ({(row, peer): 1.5 for row in ROWS for peer in ("gradloom", *LIBRARIES)}, 0),  # the machine
+        ({("c", "gradloom"): 1.5, **{("c", peer): 1.2 for peer in LIBRARIES}}, 3),
+    ],
+)
+def test_the_exit_status_of_two_stored_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], now: dict[tuple[str, str], float], status: int
+) -> None:
+    first = run({})
+    second = replace(run(now), created="2026-11-21T10:00:00+00:00")
+    for name, one in (("full-1.json", first), ("full-2.json", second)):
+        (tmp_path / name).write_text(json.dumps(one.to_json()))
+    shown = ["--show", str(tmp_path / "full-2.json")]
+    assert command.main([*shown, "--compare"]) == status
+    assert ("slower" in _verdicts(capsys.readouterr().out)) == (status == 3)
+    assert command.main(shown) == 0  # nobody asked
+    # The earlier one has none before it.
+    assert command.main(["--show", str(tmp_path / "full-1.json"), "--compare"]) == 0
+    # What failed outweighs what is slower.
+    failed = [replace(one, status="failed", reason="broken", median=None) if one.row == "b" and one.peer == "gradloom"
+              else one for one in second.measurements]  # fmt: skip
+    (tmp_path / "full-2.json").write_text(json.dumps(replace(second, measurements=failed).to_json()))
+    assert command.main([*shown, "--compare"]) == 1
+
+
+def _verdicts(text: str) -> str:
+    """Return what stands in the last column of the table of changes."""
+    lines = text[text.index("since the last stored run") :].splitlines()
+    return " ".join(line.rstrip(" │").rpartition("│")[2] for line in lines if line.startswith("│"))
