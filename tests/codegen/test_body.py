@@ -66,17 +66,6 @@ def test_commuted_operands_are_one_value():
     assert lanes.sub("%a", "%b") != lanes.sub("%b", "%a")
 
 
-def test_contraction_is_asked_for_by_user_arithmetic_only():
-    lanes = Lanes(Body(), "f64", 8)
-    lanes.add("%a", "%b")
-    lanes.exact().add("%a", "%b")
-    assert [line.split(" = ")[1] for line in lanes.body.lines] == [
-        "fadd contract <8 x double> %a, %b",
-        "fadd <8 x double> %a, %b",
-    ]
-    assert lanes.exact().exact() is lanes.exact()
-
-
 NAN, INF = np.nan, np.inf
 SAMPLES = np.array([-2.5, -1.5, -0.5, -0.0, 0.0, 0.5, 1.5, 2.5, 7.25, NAN, INF, -INF])
 

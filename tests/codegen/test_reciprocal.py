@@ -34,7 +34,6 @@ def root(lanes: Lanes, x: str) -> str:
 
 
 def quotient(lanes: Lanes, x: str, y: str) -> str:
-    lanes = lanes.exact()
     scale = FUNCTIONS["subnormal_scale"](lanes, y)
     scaled = lanes.mul(y, scale)
     return FUNCTIONS["quotient"](lanes, lanes.mul(x, scale), scaled, FUNCTIONS["reciprocal"](lanes, scaled))

@@ -45,7 +45,7 @@ class Vector:
         """Return the float arithmetic of f32 or f64."""
         found = self._lanes.get(type.text)
         if found is None:
-            found = self._lanes[type.text] = Lanes(self.body, type.text, self.width, contract=False)
+            found = self._lanes[type.text] = Lanes(self.body, type.text, self.width)
         return found
 
     def of(self, scalar: str) -> str:

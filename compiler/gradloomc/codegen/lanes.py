@@ -28,18 +28,14 @@ def _ordered(first: str, second: str) -> tuple[str, str]:
 class Lanes:
     """Emit arithmetic on `width` lanes of `dtype` into `body`.
 
-    With `contract`, add, sub, mul and div carry LLVM's `contract` flag (a product may fuse with a
-    sum that also has it); compensated code works on `exact()`, which never does.
+    No instruction carries a fast-math flag: each is rounded by itself, and `fma` is written where it is meant.
     """
 
     __slots__ = (
-        "_contract_flag",
-        "_exact",
         "_float_scalar",
         "_int_scalar",
         "bits",
         "body",
-        "contract",
         "dtype",
         "float_type",
         "int_type",
@@ -48,26 +44,22 @@ class Lanes:
         "width",
     )
 
-    def __init__(self, body: Body, dtype: str, width: int = 1, contract: bool = True) -> None:
+    def __init__(self, body: Body, dtype: str, width: int = 1) -> None:
         """Bind a body to a lane type.
 
         Args:
             body: where the instructions go.
             dtype: "f64" or "f32".
             width: number of lanes; 1 means scalar types, not a vector of one.
-            contract: whether ordinary arithmetic may be contracted to FMA.
         """
         if dtype not in ("f32", "f64"):
             raise ValueError(f"lanes hold f32 or f64, got {dtype!r}")
         self.body = body
         self.dtype = dtype
         self.width = width
-        self.contract = contract
         self.bits = 64 if dtype == "f64" else 32
         self._float_scalar = "double" if dtype == "f64" else "float"
         self._int_scalar = f"i{self.bits}"
-        self._contract_flag = "contract " if contract else ""
-        self._exact: Lanes | None = None if contract else self
         self.float_type = self.type_of(self._float_scalar)
         self.int_type = self.type_of(self._int_scalar)
         self.mask_type = self.type_of("i1")
@@ -77,15 +69,9 @@ class Lanes:
         """Return the LLVM type of one `scalar` (e.g. "i1") per lane."""
         return scalar if self.width == 1 else f"<{self.width} x {scalar}>"
 
-    def exact(self) -> Lanes:
-        """Return the same lanes without contraction, for code whose roundings are counted."""
-        if self._exact is None:
-            self._exact = Lanes(self.body, self.dtype, self.width, contract=False)
-        return self._exact
-
     def with_dtype(self, dtype: str) -> Lanes:
         """Return lanes of another float type and the same width on the same body."""
-        return Lanes(self.body, dtype, self.width, self.contract)
+        return Lanes(self.body, dtype, self.width)
 
     # -- constants and operands
 
@@ -118,28 +104,28 @@ class Lanes:
 
     # -- float arithmetic
 
-    def _float_binary(self, opcode: str, flags: str, a: Operand, b: Operand) -> str:
+    def _float_binary(self, opcode: str, a: Operand, b: Operand) -> str:
         first, second = self._float(a), self._float(b)
         if opcode in _COMMUTATIVE:
             first, second = _ordered(first, second)
-        rhs = f"{opcode} {flags}{self.float_type} {first}, {second}"
+        rhs = f"{opcode} {self.float_type} {first}, {second}"
         return self.body.emit(rhs, self.float_type)
 
     def add(self, a: Operand, b: Operand) -> str:
         """Return a + b."""
-        return self._float_binary("fadd", self._contract_flag, a, b)
+        return self._float_binary("fadd", a, b)
 
     def sub(self, a: Operand, b: Operand) -> str:
         """Return a - b."""
-        return self._float_binary("fsub", self._contract_flag, a, b)
+        return self._float_binary("fsub", a, b)
 
     def mul(self, a: Operand, b: Operand) -> str:
         """Return a * b."""
-        return self._float_binary("fmul", self._contract_flag, a, b)
+        return self._float_binary("fmul", a, b)
 
     def div(self, a: Operand, b: Operand) -> str:
         """Return a / b."""
-        return self._float_binary("fdiv", self._contract_flag, a, b)
+        return self._float_binary("fdiv", a, b)
 
     def neg(self, a: Operand) -> str:
         """Return -a (flips the sign bit, of zeros and nans too)."""

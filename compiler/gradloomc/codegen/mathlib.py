@@ -53,7 +53,7 @@ def library_text(symbol: str, attributes: str) -> str:
     if suffix[0] == "v":
         width, dtype = int(suffix[1:-3]), suffix[-3:]
     body = Body(features=features_of(attributes))
-    lanes = Lanes(body, dtype, width, contract=False)
+    lanes = Lanes(body, dtype, width)
     function = FUNCTIONS[name]
     # What has a default is for other functions of the vector math (the error of a two-part argument), not for programs.
     arity = function.__code__.co_argcount - 1 - len(function.__defaults__ or ())

@@ -170,9 +170,9 @@ def _by_registers(
         return call(lanes, list(operands))
     scalar = result or _scalar(lanes.float_type)
     if width < least:
-        wide = Lanes(body, lanes.dtype, least, lanes.contract)
+        wide = Lanes(body, lanes.dtype, least)
         return _narrowed(body, call(wide, [_widened(lanes, v, least) for v in operands]), scalar, least, width)
-    piece = Lanes(body, lanes.dtype, most, lanes.contract)
+    piece = Lanes(body, lanes.dtype, most)
     parts = [
         call(piece, [_pieces(lanes, v, range(start, start + most)) for v in operands])
         for start in range(0, width, most)

@@ -65,7 +65,6 @@ def _addition_theorem(lanes: Lanes, x: str) -> _Sum:
 
 def emit_sinh(lanes: Lanes, x: str) -> str:
     """Return the hyperbolic sine."""
-    lanes = lanes.exact()
     a, r, zs, zc, plus, minus, _ = _addition_theorem(lanes, x)
     head = lanes.fma(plus, r, minus)
     error = lanes.fma(plus, r, lanes.sub(minus, head))
@@ -77,7 +76,6 @@ def emit_sinh(lanes: Lanes, x: str) -> str:
 
 def emit_cosh(lanes: Lanes, x: str) -> str:
     """Return the hyperbolic cosine."""
-    lanes = lanes.exact()
     _, r, zs, zc, plus, minus, lost = _addition_theorem(lanes, x)
     tail = lanes.fma(minus, lanes.fma(r, zs, r), lanes.fma(plus, zc, lost))
     half = lanes.add(plus, tail)
@@ -91,7 +89,6 @@ def emit_tanh(lanes: Lanes, x: str) -> str:
     whose derivative needs 1/(1 + e) = (1 + y)/2; in f32 all arguments stay below 2 units without.
     The doubling of a and of the series is in the constants, by exact powers of two.
     """
-    lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
     a = lanes.clamp_above(lanes.abs(x), SATURATION[lanes.dtype])
     magic = form.magic + form.bias + 1
@@ -119,7 +116,6 @@ def emit_tanh(lanes: Lanes, x: str) -> str:
 
 def emit_asinh(lanes: Lanes, x: str) -> str:
     """Return the inverse hyperbolic sine, sign(x) log1p(a + a^2 / (1 + sqrt(1 + a^2))), a = |x|."""
-    lanes = lanes.exact()
     a = lanes.abs(x)
     square = lanes.mul(a, a)
     root = lanes.sqrt(lanes.fma(a, a, 1.0))
@@ -130,7 +126,6 @@ def emit_asinh(lanes: Lanes, x: str) -> str:
 
 def emit_acosh(lanes: Lanes, x: str) -> str:
     """Return the inverse hyperbolic cosine, log1p(d + sqrt(d^2 + 2d)) with d = x - 1."""
-    lanes = lanes.exact()
     d = lanes.sub(x, 1.0)
     root = lanes.sqrt(lanes.fma(d, d, lanes.add(d, d)))
     t, rounding = fast_two_sum(lanes, root, d)
@@ -154,7 +149,6 @@ def emit_atanh(lanes: Lanes, x: str) -> str:
     With 2^k near the quotient, log(q) = k ln 2 + 2 atanh(s) for s = (q - 2^k) / (q + 2^k), whose
     numerator and denominator are formed directly, each with one rounding. For k = 0, s = a.
     """
-    lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
     a = lanes.abs(x)
     above, below = lanes.add(a, 1.0), lanes.sub(1.0, a)

@@ -34,7 +34,6 @@ def _reduced_asin(lanes: Lanes, x: str) -> tuple[str, str, str]:
 
 def emit_asin(lanes: Lanes, x: str) -> str:
     """Return the inverse sine; nan beyond 1."""
-    lanes = lanes.exact()
     high, low = HALF_PI[lanes.dtype]
     upper, s, tail = _reduced_asin(lanes, x)
     # By way of pi/4, because pi/2 - 2s can lie in a coarser binade than the result.
@@ -45,7 +44,6 @@ def emit_asin(lanes: Lanes, x: str) -> str:
 
 def emit_acos(lanes: Lanes, x: str) -> str:
     """Return the inverse cosine: pi/2 - asin x, 2 asin(s) or pi - 2 asin(s); nan beyond 1."""
-    lanes = lanes.exact()
     high, low = HALF_PI[lanes.dtype]
     upper, s, tail = _reduced_asin(lanes, x)
     angle = lanes.add(s, tail)
@@ -60,7 +58,6 @@ def emit_acos(lanes: Lanes, x: str) -> str:
 
 def emit_atan(lanes: Lanes, x: str) -> str:
     """Return the inverse tangent."""
-    lanes = lanes.exact()
     high, low = HALF_PI[lanes.dtype]
     magnitude = lanes.abs(x)
     upper = lanes.fcmp("ogt", magnitude, 1.0)
@@ -73,7 +70,6 @@ def emit_atan(lanes: Lanes, x: str) -> str:
 
 def emit_atan2(lanes: Lanes, y: str, x: str) -> str:
     """Return the angle of the point (x, y) in [-pi, pi], with C99's signed zeros and infinities."""
-    lanes = lanes.exact()
     high, low = HALF_PI[lanes.dtype]
     across, along = lanes.abs(y), lanes.abs(x)
     steep = lanes.fcmp("ogt", across, along)

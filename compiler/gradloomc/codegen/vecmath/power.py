@@ -77,7 +77,7 @@ def _power_f64(lanes: Lanes, base: str, exponent: str) -> str:
 
 def _power_f32(lanes: Lanes, base: str, exponent: str) -> str:
     """Return base^exponent for positive finite base and finite exponent, by way of f64 lanes."""
-    wide = lanes.with_dtype("f64").exact()
+    wide = lanes.with_dtype("f64")
     form = FORMATS["f64"]
     if has_avx512(lanes):
         product = wide.mul(lanes.to_f64(exponent), log2_by_short_table(wide, lanes.to_f64(base)))
@@ -97,7 +97,6 @@ def _power_f32(lanes: Lanes, base: str, exponent: str) -> str:
 
 def emit_pow(lanes: Lanes, x: str, y: str) -> str:
     """Return x^y with C99's (and NumPy's) special cases."""
-    lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
     # 1^y is 1 for every y, nan too: as if y were 0. A huge exponent acts like an infinite one.
     y = lanes.select(lanes.fcmp("oeq", x, 1.0), 0.0, y)
@@ -128,7 +127,6 @@ def emit_cbrt(lanes: Lanes, x: str) -> str:
 
     The first guess divides the bit pattern by -3, in floating point on its leading bits.
     """
-    lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
     drop = 32 if lanes.bits == 64 else 12
     magnitude = lanes.abs(x)
@@ -156,7 +154,6 @@ def emit_cbrt(lanes: Lanes, x: str) -> str:
 
 def emit_hypot(lanes: Lanes, x: str, y: str) -> str:
     """Return sqrt(x^2 + y^2), scaled by a power of two near the larger operand."""
-    lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
     a, b = lanes.abs(x), lanes.abs(y)
     first = lanes.fcmp("ogt", a, b)
@@ -182,7 +179,6 @@ def emit_fmod(lanes: Lanes, x: str, y: str) -> str:
     A quotient below 2^mantissa gives the remainder in one fused step, at most one |y| too low;
     the rest (huge quotients, y infinite or zero, nan) goes to the C library.
     """
-    lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
     a, b = lanes.abs(x), lanes.abs(y)
     quotient = lanes.trunc(lanes.div(a, b))
@@ -198,7 +194,6 @@ def emit_fmod(lanes: Lanes, x: str, y: str) -> str:
 def emit_remainder(lanes: Lanes, x: str, y: str) -> str:
     """Return the remainder with the sign of y (Python's %, NumPy's remainder)."""
     rest = emit_fmod(lanes, x, y)
-    lanes = lanes.exact()
     is_zero = lanes.fcmp("oeq", rest, 0.0)
     differs = lanes.xor(lanes.fcmp("olt", rest, 0.0), lanes.fcmp("olt", y, 0.0))
     shifted = lanes.select(differs, lanes.add(rest, y), rest)

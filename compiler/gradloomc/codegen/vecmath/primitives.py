@@ -1,6 +1,6 @@
 """What all vector math shares: the two formats, polynomials, exact sums and products, cold calls.
 
-Knows floating point, not any function. Callers pass exact lanes (never contracted).
+Knows floating point, not any function.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ __all__ = ["emit_quotient", "emit_reciprocal", "emit_root", "emit_rsqrt", "emit_
 
 def emit_reciprocal(lanes: Lanes, x: str) -> str:
     """Return 1/x, within a unit in the last place."""
-    lanes = lanes.exact()
     if not has_avx512(lanes):
         return lanes.div(1.0, x)
     estimate = reciprocal_estimate(lanes, x)
@@ -39,7 +38,6 @@ def emit_reciprocal(lanes: Lanes, x: str) -> str:
 
 def emit_rsqrt(lanes: Lanes, x: str) -> str:
     """Return 1/sqrt(x), within 1.5 units in the last place: infinite at zeros with their sign, nan below."""
-    lanes = lanes.exact()
     if not has_avx512(lanes):
         return lanes.div(1.0, lanes.sqrt(x))
     estimate = rsqrt_estimate(lanes, x)
@@ -60,7 +58,6 @@ def emit_root(lanes: Lanes, x: str, rsqrt: str) -> str:
     That is the correctly rounded root but for some arguments below the square root of the smallest numbers, which can
     be off by a unit (Markstein, IA-64 and Elementary Functions, 2000).
     """
-    lanes = lanes.exact()
     root = lanes.mul(x, rsqrt)
     residual = lanes.fma(lanes.neg(root), root, x)
     corrected = lanes.fma(residual, lanes.mul(rsqrt, 0.5), root)
@@ -74,7 +71,6 @@ def _root_of_extremes(lanes: Lanes, x: str, rsqrt: str) -> str:
 
 def emit_subnormal_scale(lanes: Lanes, x: str) -> str:
     """Return a power of two that makes a subnormal x normal; 1 for all others."""
-    lanes = lanes.exact()
     form = FORMATS[lanes.dtype]
     if has_avx512(lanes):
         subnormal = is_class(lanes, x, SUBNORMAL)
@@ -89,7 +85,6 @@ def emit_quotient(lanes: Lanes, x: str, y: str, reciprocal: str) -> str:
 
     Correctly rounded (Markstein 2000) but for results next to the subnormal numbers, which can be off by a unit.
     """
-    lanes = lanes.exact()
     quotient = lanes.mul(x, reciprocal)
     residual = lanes.fma(lanes.neg(quotient), y, x)
     corrected = lanes.fma(residual, reciprocal, quotient)

@@ -28,7 +28,6 @@ def _near_erf(lanes: Lanes, x: str, square: str) -> str:
 def emit_erf(lanes: Lanes, x: str) -> str:
     """Return erf x: x + x P(x^2) up to 1, then 1 - E Q with Q = exp(x^2) erfc(x)."""
     square, gaussian = _gaussian(lanes, x)
-    lanes = lanes.exact()
     magnitude = lanes.abs(x)
     near = _near_erf(lanes, x, square)
     if lanes.bits == 64:
@@ -49,7 +48,6 @@ def emit_erfc(lanes: Lanes, x: str) -> str:
     itself it enters one correction.
     """
     square, gaussian = _gaussian(lanes, x)
-    lanes = lanes.exact()
     magnitude = lanes.abs(x)
     a = lanes.clamp_above(magnitude, 28.0 if lanes.bits == 64 else 10.5)
     denominator = lanes.fma(a, 2.0, 1.0)

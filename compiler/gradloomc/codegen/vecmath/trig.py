@@ -129,7 +129,7 @@ def _define_huge(body: Body, name: str, of_angle: Callable[[Lanes, Angle], str])
         return
     define_reduce_huge(body)
     inner = Body()
-    lanes = Lanes(inner, "f64", 1, contract=False)
+    lanes = Lanes(inner, "f64", 1)
     kind = "{ double, double, i64 }"
     reduced = inner.emit(f"call {kind} @{REDUCE_HUGE}(double %x)", kind)
     r = inner.emit(f"extractvalue {kind} {reduced}, 0", "double")
@@ -144,7 +144,6 @@ def _define_huge(body: Body, name: str, of_angle: Callable[[Lanes, Angle], str])
 
 
 def _emit(lanes: Lanes, x: str, name: str, of_angle: Callable[[Lanes, Angle], str]) -> str:
-    lanes = lanes.exact()
     y = of_angle(lanes, _reduce(lanes, x))
     huge = lanes.fcmp("ogt", lanes.abs(x), LARGEST[lanes.dtype])
     symbol = f"gradloom_{name}_huge"
