@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from gradloom import compile_grad
+from gradloom.exec import threads
 from gradloom.exec.executable import Executable
-from gradloomc.dialects import kernel, nd
+from gradloomc.dialects import kernel, loops, nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.interp.interpreter import interpret
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.printer import print_op
 from gradloomc.ir.types import f64, tensor
+from gradloomc.lowering import parallelize
 from gradloomc.pipelines import prepare, to_loops
 
 from .test_random_programs import assert_levels_agree
@@ -196,6 +199,52 @@ def test_tiles_of_a_batch(function: Callable[..., Any], rows: int, small_plans: 
     program = compiled._program((), {}).function
     assert "loops.tiles" in print_op(to_loops(copy_function(program), 128))
     assert_levels_agree(program, arrays, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("function", [network, tied, stacked], ids=lambda function: function.__name__)
+@pytest.mark.parametrize("native", [True, False])
+def test_tiles_of_a_batch_on_threads(
+    function: Callable[..., Any], native: bool, small_plans: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of tiles each have their own copies of the weights' gradients: the same bits for any number of threads."""
+    for name, value in {"LEAST_WORK": 0, "CHUNK_WORK": 1, "COPIES_SHARE": 1, "PRODUCT_ROWS": 8}.items():
+        monkeypatch.setattr(parallelize, name, value)
+    pool = threads.WorkerPool(native=native)
+    monkeypatch.setattr(threads, "pool", pool)
+    pool.start()
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(shape) for shape in ((67, 6), (67, 3), (6, 6), (6,), (6, 3))]
+    compiled = compile_grad(function, argnums=(0, 2, 3, 4))
+    compiled.value_and_grad(*arrays)
+    program = compiled._program((), {}).function
+    groups = [op for op in body_of(to_loops(copy_function(program), 128)).ops if op.kind is loops.tiles]
+    assert groups and all("chunk" in op.attributes for op in groups)
+    assert any(step.kind is loops.gemm for op in groups for step in op.regions[0].block.ops)
+    executable = Executable(copy_function(program))
+    expected = interpret(program, arrays)
+    found: set[bytes] = set()
+    for number in (1, 2, 3, 7):
+        pool.set_threads(number)
+        before = pool.word("jobs")
+        for _ in range(3):
+            results = executable.run(arrays)
+            found.add(b"".join(np.asarray(result).tobytes() for result in results))
+            for result, reference in zip(results, expected, strict=True):
+                np.testing.assert_allclose(result, reference, rtol=1e-9, atol=1e-11)
+        assert (pool.word("jobs") > before) == (number > 1)
+    pool.close()
+    assert len(found) == 1
+
+
+def test_chunks_of_a_large_batch() -> None:
+    """A batch goes through a network in chunks of whole tiles, whose rows are not too few for a BLAS."""
+    program = define(
+        [(8192, 64), (64, 64), (64, 64)],
+        lambda x, v, w: nd.reduce_sum(nd.tanh(matmul(nd.tanh(matmul(x, v)), w)), axes=(0, 1)),
+    )
+    (group,) = [op for op in body_of(to_loops(program, 512)).ops if op.kind is loops.tiles]
+    dim, unit, count = group.attributes["chunk"]
+    assert dim == 0 and unit >= 64 and 8192 // unit >= count >= 8
 
 
 def test_activations_of_a_large_batch_stay_in_the_cache() -> None:

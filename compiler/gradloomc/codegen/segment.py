@@ -11,8 +11,9 @@ from gradloomc.codegen.function import FunctionWriter, Places, fill_literal
 from gradloomc.codegen.nest_context import Buffer
 from gradloomc.dialects import loops
 from gradloomc.dialects.scalar import convert
+from gradloomc.ir import types as ir_types
 from gradloomc.ir.builder import at
-from gradloomc.ir.core import Block, Op, Region
+from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.types import memref
 from gradloomc.lowering.loops import neutral_element
 from gradloomc.lowering.parallelize import bytes_of, copied, longest_piece
@@ -39,35 +40,36 @@ done:
 class Copies:
     """A result that all chunks reduce into: `size` elements, copies of which begin at `offset` of the partials."""
 
-    __slots__ = ("nest", "offset", "op", "size", "value")
+    __slots__ = ("combine", "offset", "size", "value", "width")
 
-    def __init__(self, nest: Op, op: Op, offset: int):
-        self.nest, self.op, self.offset = nest, op, offset
-        self.value = op.operands[1]
-        self.size = bytes_of(self.value) // self.value.type.element.itemsize
+    def __init__(self, value: Value, combine: str, step: Op, offset: int):
+        self.value, self.combine, self.offset = value, combine, offset
+        itemsize = value.type.element.itemsize
+        self.size = bytes_of(value) // itemsize
+        self.width: int = step.attributes["width"] if step.kind is loops.nest else 64 // itemsize
 
 
 class ChunkWriter(FunctionWriter):
-    """The function of one chunk of a marked nest or group of nests."""
+    """The function of one chunk of a marked nest, or of a group of nests and products."""
 
     def __init__(self, places: Places, symbol: str, op: Op):
         super().__init__(places, symbol)
         self.op = op
-        self.nests = op.regions[0].block.ops[:-1] if op.kind is loops.tiles else [op]
+        steps = op.regions[0].block.ops[:-1] if op.kind is loops.tiles else [op]
+        self.nests = [step for step in steps if step.kind is loops.nest]
         dim, unit, self.count = op.attributes["chunk"]
         self.copies: list[Copies] = []
         self.records = 0  # where the records begin
-        for nest in self.nests:
-            for buffer, reduction in copied(nest, dim).items():
-                self.copies.append(Copies(nest, reduction, self.records))
-                self.records += aligned((self.count - 1) * bytes_of(buffer))
+        for buffer, (combine, step) in copied(steps, dim).items():
+            self.copies.append(Copies(buffer, combine, step, self.records))
+            self.records += aligned((self.count - 1) * bytes_of(buffer))
+        self.extent = op.attributes["extent"] if op.kind is loops.tiles else op.attributes["extents"][0]
         self.chunk: Chunk = self.open_chunk(dim, unit)
 
     def open_chunk(self, dim: int, unit: int) -> Chunk:
         """Compute where the chunk begins and ends: units are dealt out evenly."""
-        extents = self.nests[0].attributes["extents"]
-        over_pieces = self.op.kind is loops.nest and dim == len(extents) - 1
-        length = longest_piece(self.op) if over_pieces else extents[0]
+        over_pieces = self.op.kind is loops.nest and dim == len(self.op.attributes["extents"]) - 1
+        length = longest_piece(self.op) if over_pieces else self.extent
         emit = self.entry.emit
         count, units, points = self.load_size(self.count), self.load_size(length // unit), self.load_size(unit)
         after = emit("add i64 %k, 1", "i64")
@@ -85,7 +87,7 @@ class ChunkWriter(FunctionWriter):
             self.open_copy(copies)
         rows = None
         if not self.chunk.over_pieces:
-            extent = self.load_size(self.nests[0].attributes["extents"][0])
+            extent = self.load_size(self.extent)
             high = self.entry.emit(f"select i1 {self.chunk.last}, i64 {extent}, i64 {self.chunk.high}", "i64")
             rows = (self.chunk.low, high)
         if self.op.kind is loops.tiles:
@@ -105,7 +107,7 @@ class ChunkWriter(FunctionWriter):
         pointer = emit(f"getelementptr i8, ptr %partials, i64 {offset}", "ptr")
         pointer = emit(f"select i1 {first}, ptr {result}, ptr {pointer}", "ptr")
         buffer = self.buffers[copies.value] = Buffer(pointer, type.element, type.shape)
-        neutral = fill_literal(neutral_element(copies.op.attributes["combine"], type.element), type.element)
+        neutral = fill_literal(neutral_element(copies.combine, type.element), type.element)
         # The first chunk's memory has been filled before.
         count = emit(f"select i1 {first}, i64 0, i64 {self.load_size(copies.size)}", "i64")
         self.number += 1
@@ -201,7 +203,8 @@ class Segment(FunctionWriter):
 
     def combine_copies(self, copies: Copies, partials: str, count: int) -> None:
         """Write the nest that reduces the copies into the result, one after the other."""
-        element, how = copies.value.type.element, copies.op.attributes["combine"]
+        element, how = copies.value.type.element, copies.combine
+        computed = ir_types.f32 if element is ir_types.f16 else element
         rows, size = count - 1, copies.size
         outside, block = Block(), Block()
         with at(outside):
@@ -209,12 +212,12 @@ class Segment(FunctionWriter):
             target = loops.alloc(type=memref((size,), element))
         with at(block):
             loaded = loops.load(source, map=((0, 1, 0), (1, 1, 0)))
-            if loaded.type is not copies.op.operands[0].type:  # half floats are reduced in single precision
-                loaded = convert(loaded, type=copies.op.operands[0].type)
+            if loaded.type is not computed:  # half floats are reduced in single precision
+                loaded = convert(loaded, type=computed)
             loops.reduce(loaded, target, combine=how, dims=(1,), low=(0, 0), high=(rows, size))
             loops.end()
         with at(outside):
-            attributes = {"extents": (rows, size), "width": copies.nest.attributes["width"]}
+            attributes = {"extents": (rows, size), "width": copies.width}
             nest = loops.nest.build([source, target], attributes, [Region(block)])
         pointer = self.entry.emit(f"getelementptr i8, ptr {partials}, i64 {self.load_size(copies.offset)}", "ptr")
         self.buffers[source] = Buffer(pointer, element, (rows, size))

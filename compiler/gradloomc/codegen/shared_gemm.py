@@ -53,6 +53,7 @@ def shared_gemm_text(element: ScalarType, convention: Convention) -> str:
         "ROWS_WORD": str(WORDS[f"rows_{element}"]),
         "COLUMNS_WORD": str(WORDS[f"columns_{element}"]),
         "THREADS_WORD": str(WORDS["threads"]),
+        "POOL_WORD": str(WORDS["lock"]),
         "LOCK_WORD": str(WORDS["blas_lock"]),
         "USERS_WORD": str(WORDS["blas_users"]),
         "SAVED_WORD": str(WORDS["blas_threads"]),
@@ -169,7 +170,12 @@ entry:
   %most = select i1 %few, i64 %units, i64 %worth
   %fewer = icmp ult i64 %most, %threads
   %count = select i1 %fewer, i64 %most, i64 %threads
-  %several = icmp ugt i64 %count, 1
+  ; Where the pool is busy this may be one of its chunks: then nobody would help, and one call is quicker than parts.
+  %plock = getelementptr i8, ptr %block, i64 POOL_WORD
+  %lock = load atomic i32, ptr %plock monotonic, align 4
+  %idle = icmp eq i32 %lock, 0
+  %worthwhile = icmp ugt i64 %count, 1
+  %several = and i1 %idle, %worthwhile
   br i1 %several, label %share, label %whole
 share:
 PLACES

@@ -6,16 +6,23 @@ chunks itself). The thread that gets the block's lock publishes a job, takes chu
 that workers have taken; a thread that does not get it, because another one's job runs, does all of its chunks itself.
 Which thread runs a chunk has no influence on results: chunks are numbered and write to places of their own.
 
-Chunks are handed out by one word, `count << 32 | next`, from which everybody draws by an atomic addition. A worker that
-comes late draws from whatever job is current, or a number beyond its count. Only the owner of the lock starts threads,
-so a forked child, which has a copy of the block but no workers, still finishes: it draws all chunks itself.
+Chunks are handed out in as many parts as there are threads, each by one word, `end << 32 | next`, from which everybody
+draws by an atomic addition. A thread begins with the part of its own number, job after job, so that it meets data that
+its cache holds, and goes on with what others have left. A worker that comes late draws from whatever job is current,
+or a number beyond the end of a part. Only the owner of the lock starts threads, so a forked child, which has a copy of
+the block but no workers, still finishes: it draws all chunks itself.
 
 It knows nothing of Python; `gradloom.exec.threads` decides how many threads there are and when they end.
 """
 
 # Offsets of the control block's words; what different threads write lies on different cache lines.
-BLOCK_BYTES = 8192
+BLOCK_BYTES = 16384
 MOST_WORKERS = 511
+# Threads beyond so many share the parts of others.
+MOST_PARTS = 64
+PART_BYTES = 64
+# Of a worker: a chunk keeps the rows of its tile there. Some systems give new threads a few hundred kilobytes.
+STACK_BYTES = 8 << 20
 WORDS = {
     "run": 0,  # address of `gl_run`, or 0
     "threads": 8,  # how many threads may work on a job, the caller included
@@ -27,7 +34,8 @@ WORDS = {
     "lock": 64,  # 1 while somebody's job runs
     "epoch": 128,  # grows by one with every job
     "sleepers": 192,
-    "ticket": 256,  # chunks of the job << 32 | next chunk
+    "numbers": 256,  # how many workers have taken a number
+    "parts": 264,  # of the job
     "finished": 320,  # chunks of the job that are done
     "function": 384,
     "context": 392,
@@ -47,6 +55,8 @@ WORDS = {
     "rows_f64": 1232,
     "columns_f64": 1240,
     "handles": 1280,
+    "attributes": 5376,
+    "tickets": 5632,  # of each part: its end << 32 | next chunk
 }
 # Yields of a waiting caller before it starts to sleep between looks: the machine has more work than processors.
 YIELDS = 256
@@ -73,7 +83,7 @@ def pool_text(triple: str) -> str:
     set_mask = 3 if "darwin" in triple else 2  # SIG_SETMASK
     declarations = dict.fromkeys((declaration, *_DECLARATIONS))
     text = _TEXT.replace("PAUSE", pause).replace("SET_MASK", str(set_mask))
-    for name, value in {"YIELDS": YIELDS, "NAP": NAP_MICROSECONDS, "MOST_WORKERS": MOST_WORKERS}.items():
+    for name, value in _NUMBERS.items():
         text = text.replace(name, str(value))
     lines = []
     for line in text.splitlines():
@@ -88,6 +98,9 @@ _DECLARATIONS = (
     "declare i32 @usleep(i32)",
     "declare i32 @getpid()",
     "declare i32 @pthread_create(ptr, ptr, ptr, ptr)",
+    "declare i32 @pthread_attr_init(ptr)",
+    "declare i32 @pthread_attr_setstacksize(ptr, i64)",
+    "declare i32 @pthread_attr_destroy(ptr)",
     "declare i32 @pthread_join(i64, ptr)",
     "declare i32 @pthread_mutex_init(ptr, ptr)",
     "declare i32 @pthread_mutex_lock(ptr)",
@@ -99,6 +112,14 @@ _DECLARATIONS = (
     "declare i32 @sigfillset(ptr)",
 )
 
+_NUMBERS = {
+    "YIELDS": YIELDS,
+    "NAP": NAP_MICROSECONDS,
+    "MOST_WORKERS": MOST_WORKERS,
+    "MOST_PARTS": MOST_PARTS,
+    "PART_BYTES": PART_BYTES,
+    "STACK_BYTES": STACK_BYTES,
+}
 _TEXT = """
 define void @gl_pause(i64 %count) nounwind {
 entry:
@@ -113,28 +134,50 @@ done:
   ret void
 }
 
-; Take chunks until there are none; return how many.
-define internal i64 @gl_take(ptr %block) nounwind {
+; Take chunks until there are none, first those of the part `number`; return how many.
+define internal i64 @gl_take(ptr %block, i64 %number) nounwind {
 entry:
-  %ticket = at ticket
+  %tickets = at tickets
+  %pparts = at parts
   %finished = at finished
   %pfunction = at function
   %pcontext = at context
-  br label %draw
+  ; If this is not the current job's number of parts, some are left to others, or have no chunks.
+  %parts = load atomic i64, ptr %pparts monotonic, align 8
+  %own = urem i64 %number, %parts
+  br label %part
+part:
+  %p = phi i64 [ 0, %entry ], [ %p1, %empty ]
+  %before = phi i64 [ 0, %entry ], [ %taken, %empty ]
+  %turned = add i64 %own, %p
+  %which = urem i64 %turned, %parts
+  %offset = mul i64 %which, PART_BYTES
+  %ticket = getelementptr i8, ptr %tickets, i64 %offset
+  br label %look
+look:
+  %taken = phi i64 [ %before, %part ], [ %taken1, %chunk ]
+  %seen = load atomic i64, ptr %ticket monotonic, align 8
+  %seen.k = and i64 %seen, 4294967295
+  %seen.end = lshr i64 %seen, 32
+  %some = icmp ult i64 %seen.k, %seen.end
+  br i1 %some, label %draw, label %empty
 draw:
-  %taken = phi i64 [ 0, %entry ], [ %taken1, %chunk ]
   %drawn = atomicrmw add ptr %ticket, i64 1 acq_rel
   %k = and i64 %drawn, 4294967295
-  %count = lshr i64 %drawn, 32
-  %left = icmp ult i64 %k, %count
-  br i1 %left, label %chunk, label %done
+  %end = lshr i64 %drawn, 32
+  %left = icmp ult i64 %k, %end
+  br i1 %left, label %chunk, label %empty
 chunk:
   %function = load atomic ptr, ptr %pfunction monotonic, align 8
   %context = load atomic ptr, ptr %pcontext monotonic, align 8
   call void %function(ptr %context, i64 %k)
-  %before = atomicrmw add ptr %finished, i64 1 release
+  %r0 = atomicrmw add ptr %finished, i64 1 release
   %taken1 = add i64 %taken, 1
-  br label %draw
+  br label %look
+empty:
+  %p1 = add i64 %p, 1
+  %more = icmp ult i64 %p1, %parts
+  br i1 %more, label %part, label %done
 done:
   ret i64 %taken
 }
@@ -149,6 +192,9 @@ entry:
   %phelped = at helped
   %mutex = at mutex
   %condition = at condition
+  %pnumbers = at numbers
+  %r6 = atomicrmw add ptr %pnumbers, i64 1 monotonic
+  %number = add i64 %r6, 1
   br label %work
 work:
   %seen = phi i32 [ 0, %entry ], [ %now, %take ]
@@ -186,7 +232,7 @@ awake:
   %end = icmp ne i32 %stop, 0
   br i1 %end, label %done, label %take
 take:
-  %taken = call i64 @gl_take(ptr %block)
+  %taken = call i64 @gl_take(ptr %block, i64 %number)
   %r5 = atomicrmw add ptr %phelped, i64 %taken monotonic
   br label %work
 done:
@@ -238,6 +284,7 @@ entry:
   %handles = at handles
   %old = at old_signals
   %all = at all_signals
+  %attributes = at attributes
   %first = load i64, ptr %pstarted
   %fresh = icmp eq i64 %first, 0
   br i1 %fresh, label %prepare, label %mask
@@ -247,12 +294,16 @@ prepare:
   store i64 %own64, ptr %pprocess
   store atomic i32 0, ptr %pepoch seq_cst, align 4
   store atomic i32 0, ptr %psleepers seq_cst, align 4
+  %pnumbers = at numbers
+  store atomic i64 0, ptr %pnumbers seq_cst, align 8
   %r0 = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
   %r1 = call i32 @pthread_cond_init(ptr %condition, ptr null)
   br label %mask
 mask:
   %r2 = call i32 @sigfillset(ptr %all)
   %r3 = call i32 @pthread_sigmask(i32 SET_MASK, ptr %all, ptr %old)
+  %r5 = call i32 @pthread_attr_init(ptr %attributes)
+  %r6 = call i32 @pthread_attr_setstacksize(ptr %attributes, i64 STACK_BYTES)
   br label %next
 next:
   %k = phi i64 [ %first, %mask ], [ %k1, %made ]
@@ -262,7 +313,7 @@ next:
   br i1 %end, label %done, label %create
 create:
   %handle = getelementptr i64, ptr %handles, i64 %k
-  %failed = call i32 @pthread_create(ptr %handle, ptr null, ptr @gl_worker, ptr %block)
+  %failed = call i32 @pthread_create(ptr %handle, ptr %attributes, ptr @gl_worker, ptr %block)
   %good = icmp eq i32 %failed, 0
   br i1 %good, label %made, label %none
 made:
@@ -275,6 +326,7 @@ none:
   br label %done
 done:
   store i64 %k, ptr %pstarted
+  %r7 = call i32 @pthread_attr_destroy(ptr %attributes)
   %r4 = call i32 @pthread_sigmask(i32 SET_MASK, ptr %old, ptr null)
   ret void
 }
@@ -304,25 +356,44 @@ start:
 publish:
   %pfunction = at function
   %pcontext = at context
-  %ticket = at ticket
+  %tickets = at tickets
+  %pparts = at parts
   %finished = at finished
   %pjobs = at jobs
+  %fewer = icmp ult i64 %threads, %count
+  %most = select i1 %fewer, i64 %threads, i64 %count
+  %many = icmp ugt i64 %most, MOST_PARTS
+  %parts = select i1 %many, i64 MOST_PARTS, i64 %most
   store atomic ptr %function, ptr %pfunction monotonic, align 8
   store atomic ptr %context, ptr %pcontext monotonic, align 8
   store atomic i64 0, ptr %finished monotonic, align 8
-  %shifted = shl i64 %count, 32
-  store atomic i64 %shifted, ptr %ticket release, align 8
+  store atomic i64 %parts, ptr %pparts monotonic, align 8
+  br label %part
+part:
+  %p = phi i64 [ 0, %publish ], [ %p1, %part ]
+  %begin = phi i64 [ 0, %publish ], [ %end, %part ]
+  %offset = mul i64 %p, PART_BYTES
+  %ticket = getelementptr i8, ptr %tickets, i64 %offset
+  %p1 = add i64 %p, 1
+  %share = mul i64 %p1, %count
+  %end = udiv i64 %share, %parts
+  %shifted = shl i64 %end, 32
+  %word = or i64 %shifted, %begin
+  store atomic i64 %word, ptr %ticket release, align 8
+  %again = icmp ult i64 %p1, %parts
+  br i1 %again, label %part, label %published
+published:
   call void @gl_wake(ptr %block)
   %jobs = load i64, ptr %pjobs
   %jobs1 = add i64 %jobs, 1
   store i64 %jobs1, ptr %pjobs
-  %taken = call i64 @gl_take(ptr %block)
+  %taken = call i64 @gl_take(ptr %block, i64 0)
   %pspin = at spin
   %limit = load atomic i64, ptr %pspin monotonic, align 8
   %naps = add i64 %limit, YIELDS
   br label %await
 await:
-  %w = phi i64 [ 0, %publish ], [ %w1, %pause ], [ %w1, %yield ], [ %w1, %nap ]
+  %w = phi i64 [ 0, %published ], [ %w1, %pause ], [ %w1, %yield ], [ %w1, %nap ]
   %w1 = add i64 %w, 1
   %f = load atomic i64, ptr %finished acquire, align 8
   %all = icmp eq i64 %f, %count

@@ -40,6 +40,8 @@ COPIES_SHARE = 80
 FEW_CHUNKS = 8
 # From so many tiles on a chunk has whole ones.
 MANY_TILES = 16
+# Of fewer, one with matrix products has a multiple of so many rows: a call for less is slow.
+PRODUCT_ROWS = 64
 
 
 def loop_depths(ops: Sequence[Op]) -> dict[Value, int]:
@@ -72,7 +74,11 @@ def work_of(nests: Sequence[Op]) -> int | None:
 
 
 def nest_work(op: Op) -> tuple[int, int]:
-    """Return the parts of cycles that a nest's arithmetic takes on one core, and its traffic."""
+    """Return the parts of cycles that the arithmetic of a nest or a product takes on one core, and its traffic."""
+    if op.kind is loops.gemm:
+        # About one register of multiply-adds per cycle, in cache: what it reads and writes is of no account.
+        points = math.prod((*op.attributes["shape"], *[extent for extent, *_ in op.attributes["batch"]]))
+        return points * op.operands[2].type.element.itemsize * (PARTS // BYTES_PER_CYCLE), 0
     extents: tuple[int, ...] = op.attributes["extents"]
     inner = len(extents) - 1
     ops = op.regions[0].block.ops[:-1]
@@ -146,18 +152,20 @@ def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
 
 
 def _tiles_chunk(op: Op) -> tuple[int, int, int] | None:
-    nests = op.regions[0].block.ops[:-1]
-    if any(nest.kind is loops.gemm for nest in nests):
-        return None  # the BLAS has threads of its own
-    work = work_of(nests)
+    steps = op.regions[0].block.ops[:-1]
+    nests = [step for step in steps if step.kind is loops.nest]
+    work = work_of(steps)
     if work is None or any(0 in nest.attributes["extents"] for nest in nests):
         return None
     extent, unit = op.attributes["extent"], op.attributes["rows"]
-    if extent // unit < MANY_TILES:
+    if len(nests) < len(steps):
+        if extent // unit < MANY_TILES:
+            unit = min(unit, PRODUCT_ROWS)
+    elif extent // unit < MANY_TILES:
         # Of nests along the rows, a last vector may reach back before its tile, but not before the chunk.
         along = [nest.attributes["width"] for nest in nests if len(nest.attributes["extents"]) == 1]
         unit = min(unit, max(along, default=1))
-    count = chunk_count(extent // unit, work, copies_bytes(nests, 0))
+    count = chunk_count(extent // unit, work, copies_bytes(steps, 0))
     return (0, unit, count) if count > 1 else None
 
 
@@ -183,25 +191,29 @@ def chunk_count(units: int, work: int, copies: int | None) -> int:
     return 1
 
 
-def copies_bytes(nests: Sequence[Op], dim: int) -> int | None:
+def copies_bytes(steps: Sequence[Op], dim: int) -> int | None:
     """Return the bytes of results that all chunks of `dim` would write; None if one cannot be combined afterwards."""
-    total = 0
-    for nest in nests:
-        for op in nest.regions[0].block.ops:
-            if op.kind is loops.store and dim not in op.attributes["dims"]:
-                return None
-        total += sum(bytes_of(buffer) for buffer in copied(nest, dim))
-    return total
+    for step in steps:
+        if step.kind is loops.nest and any(
+            op.kind is loops.store and dim not in op.attributes["dims"] for op in step.regions[0].block.ops
+        ):
+            return None
+    return sum(bytes_of(buffer) for buffer in copied(steps, dim))
 
 
-def copied(nest: Op, dim: int) -> dict[Value, Op]:
-    """Return the buffers that all chunks of `dim` reduce into along other dimensions, each with one reduction."""
-    found: dict[Value, Op] = {}
-    for op in nest.regions[0].block.ops:
-        if op.kind is loops.reduce:
-            dims = op.attributes["dims"]
-            if dim not in dims and max(dims, default=-1) >= 0:
-                found[op.operands[1]] = op
+def copied(steps: Sequence[Op], dim: int) -> dict[Value, tuple[str, Op]]:
+    """Return the buffers that all chunks of `dim` reduce into along other dimensions: how, and which step does."""
+    found: dict[Value, tuple[str, Op]] = {}
+    for step in steps:
+        if step.kind is loops.gemm:
+            if step.attributes["rows"][0] == 2:  # rows are contracted: the product adds to all of its result
+                found[step.operands[2]] = "add", step
+            continue
+        for op in step.regions[0].block.ops:
+            if op.kind is loops.reduce:
+                dims = op.attributes["dims"]
+                if dim not in dims and max(dims, default=-1) >= 0:
+                    found[op.operands[1]] = op.attributes["combine"], step
     return found
 
 

@@ -21,9 +21,9 @@ from gradloomc.ir.types import SCALARS, ScalarType
 
 Array = np.ndarray[Any, Any]
 
-# Where to try: OpenBLAS's kernels work on blocks whose sides divide this. Between columns of f64 its cuts depend on the
-# whole width; a third of such products have other last bits in parts.
-UNIT = 48
+# Where to try, the finest first: OpenBLAS's kernels work on blocks whose sides divide these. Between columns of f64 its
+# cuts depend on the whole width; a third of such products have other last bits in parts.
+UNITS = {"f32": (16, 48), "f64": (24, 48)}
 DIRECTIONS = {"f32": ("rows", "columns"), "f64": ("rows",)}
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # CBLAS's numbers
 # How many products are tried out, of sizes and with cuts drawn by chance; one more has sums longer than what a library
@@ -58,28 +58,28 @@ def _connect(pool: WorkerPool, element: ScalarType) -> None:
     use(pool.block.ctypes.data, 1)
     try:
         for direction in DIRECTIONS[str(element)]:
-            good = may_be_cut(library, element, direction)
-            pool.set_word(f"{direction}_{element}", UNIT if good else 0)
+            units = (unit for unit in UNITS[str(element)] if may_be_cut(library, element, direction, unit))
+            pool.set_word(f"{direction}_{element}", next(units, 0))
     finally:
         use(pool.block.ctypes.data, -1)
     pool.set_word(f"gemm_{element}", code[symbol(element)])
 
 
-def may_be_cut(library: blas.Library, element: ScalarType, direction: str) -> bool:
-    """Tell whether the library's products may be cut between "rows" or "columns"; tried out once, and then stored."""
+def may_be_cut(library: blas.Library, element: ScalarType, direction: str, unit: int) -> bool:
+    """Tell whether products may be cut between "rows" or "columns" at multiples of `unit`; tried once, then stored."""
     kernels = os.environ.get("OPENBLAS_CORETYPE", "")
-    product = f"{element} {direction} {UNIT}"
+    product = f"{element} {direction} {unit}"
     key = digest("products 1", host().signature, np.__version__, library.origin, kernels, product)
     known = store().get(key)
     if known in (b"yes", b"no"):
         return known == b"yes"
-    found = same_bits_in_parts(library, element, direction)
+    found = same_bits_in_parts(library, element, direction, unit)
     store().put(key, b"yes" if found else b"no")
     return found
 
 
-def same_bits_in_parts(library: blas.Library, element: ScalarType, direction: str) -> bool:
-    """Tell whether results cut between rows, or columns, at multiples of `UNIT` have the bits of those in one piece.
+def same_bits_in_parts(library: blas.Library, element: ScalarType, direction: str, unit: int) -> bool:
+    """Tell whether results cut between rows, or columns, at multiples of `unit` have the bits of those in one piece.
 
     The library must run on one thread meanwhile.
     """
@@ -101,8 +101,8 @@ def same_bits_in_parts(library: blas.Library, element: ScalarType, direction: st
         y = rng.standard_normal((columns, terms) if tb else (terms, columns)).astype(element.dtype)
         whole, parts = (np.empty((rows, columns), element.dtype) for _ in range(2))
         gemm(x, y, whole, ta, tb)
-        units = (rows if direction == "rows" else columns) // UNIT
-        cut = int(rng.integers(units // 3, 2 * units // 3 + 1)) * UNIT
+        units = (rows if direction == "rows" else columns) // unit
+        cut = int(rng.integers(units // 3, 2 * units // 3 + 1)) * unit
         for part in (slice(None, cut), slice(cut, None)):
             if direction == "rows":
                 gemm(x[:, part] if ta else x[part], y, parts[part], ta, tb)

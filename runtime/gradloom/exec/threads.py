@@ -169,8 +169,9 @@ class WorkerPool:
     def _forget_workers(self) -> None:
         """In a forked child: there are no workers, and whoever held a lock does not exist either."""
         self.lock = threading.Lock()
-        for name in ("started", "process", "lock", "epoch", "sleepers", "ticket", "finished", "stop"):
+        for name in ("started", "process", "lock", "epoch", "sleepers", "finished", "stop"):
             self.set_word(name, 0)
+        self.block[WORDS["tickets"] :] = 0
         self.set_word("blas_lock", 0)
         self.set_word("blas_users", 0)
         if self.helpers is not None:

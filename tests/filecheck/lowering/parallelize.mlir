@@ -37,3 +37,14 @@ func.func @wide(%x: tensor<40x131072xf64>) -> tensor<131072xf64> {
   %1 = nd.reduce_sum %0 {axes = array<i64: 0>} : (tensor<40x131072xf64>) -> tensor<131072xf64>
   func.return %1 : tensor<131072xf64>
 }
+
+// Tiles of a batch that goes through matrix products are dealt out too; weights are read by all, sums added up after.
+// CHECK-LABEL: func.func @network
+// CHECK: loops.tiles {chunk = array<i64: 0, 256, 32>, extent = 8192 : i64, rows = {{[0-9]+}} : i64}
+// CHECK: loops.gemm
+func.func @network(%x: tensor<8192x64xf64>, %w: tensor<64x64xf64>) -> tensor<f64> {
+  %0 = kernel.product %x, %w {terms = [[1.0, array<i64: 1>, array<i64: 0>, array<i64>, array<i64>]]} : (tensor<8192x64xf64>, tensor<64x64xf64>) -> tensor<8192x64xf64>
+  %1 = nd.tanh %0 : tensor<8192x64xf64>
+  %2 = nd.reduce_sum %1 {axes = array<i64: 0, 1>} : (tensor<8192x64xf64>) -> tensor<f64>
+  func.return %2 : tensor<f64>
+}
