@@ -12,17 +12,19 @@ from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.core import Op
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
+from gradloomc.lowering.mirror import share_mirrored_sums
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
 from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
 from gradloomc.lowering.reassociate import split_sums
+from gradloomc.lowering.scaling import move_numbers_out_of_sums
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
 
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = "lower-products,split-sums,fuse,to-loops,relieve-divider,fuse-multiply-add,parallelize"
+LOWER = "lower-products,mirror-sums,scale-sums,split-sums,fuse,to-loops,relieve-divider,fuse-multiply-add,parallelize"
 
 
 def clean(function: Op) -> Op:
@@ -44,7 +46,8 @@ def end_differentiation(function: Op) -> Op:
 
 def prepare(function: Op) -> Op:
     """Bring an nd function, in place, to what is materialized and fused; return it."""
-    return split_sums(lower_products(clean(end_differentiation(function))))
+    summed = lower_products(clean(end_differentiation(function)))
+    return split_sums(move_numbers_out_of_sums(share_mirrored_sums(summed)))
 
 
 def to_kernels(function: Op) -> Op:

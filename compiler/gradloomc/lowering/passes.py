@@ -6,10 +6,12 @@ from typing import ClassVar
 from gradloomc.ir.core import Module
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
+from gradloomc.lowering.mirror import share_mirrored_sums
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
 from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
 from gradloomc.lowering.reassociate import split_sums
+from gradloomc.lowering.scaling import move_numbers_out_of_sums
 from gradloomc.passes.base import Pass
 
 
@@ -89,3 +91,29 @@ class SplitSums(Pass):
     def run(self, module: Module) -> None:
         for function in module.block.ops:
             split_sums(function)
+
+
+@dataclass(frozen=True)
+class MirrorSums(Pass):
+    """Compute one of two sums that are equal because what they add up is symmetric."""
+
+    name: ClassVar[str] = "mirror-sums"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            share_mirrored_sums(function)
+
+
+@dataclass(frozen=True)
+class ScaleSums(Pass):
+    """Take numbers out of sums."""
+
+    name: ClassVar[str] = "scale-sums"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "nd", "kernel"})
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            move_numbers_out_of_sums(function)

@@ -18,8 +18,10 @@ PASSES: dict[str, str] = {
     "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
     "linearize": "gradloomc.ad.passes:Linearize",
     "lower-products": "gradloomc.lowering.passes:LowerProducts",
+    "mirror-sums": "gradloomc.lowering.passes:MirrorSums",
     "parallelize": "gradloomc.lowering.passes:Parallelize",
     "relieve-divider": "gradloomc.codegen.passes:RelieveDivider",
+    "scale-sums": "gradloomc.lowering.passes:ScaleSums",
     "split-sums": "gradloomc.lowering.passes:SplitSums",
     "to-loops": "gradloomc.lowering.passes:ToLoops",
 }
