@@ -29,7 +29,7 @@ from gradloomc.codegen.native import compile_module
 _RUN = f"""
 define internal ptr @gl_run(ptr %plan, ptr %found, ptr %api) {{
 entry:
-{use("IncRef", "DecRef", "NewFromDescr", "CallNoArgs", "CallOneArg", "SaveThread", "RestoreThread", "array")}
+{use("DecRef", "CallNoArgs", "CallOneArg", "SaveThread", "RestoreThread")}
 {word("program", "plan", PLAN_WORDS.program, "ptr")}
 {word("arity", "plan", PLAN_WORDS.arity)}
 {word("results_count", "plan", PLAN_WORDS.results_count)}
@@ -84,9 +84,7 @@ make:
 make_one:
 {result("kind")}
 {result("slot")}
-{result("descr", "ptr")}
 {result("rank")}
-  %extents = getelementptr i64, ptr %record, i64 {RESULT.extents}
   switch i64 %kind, label %in_frame [
     i64 {OWN}, label %own
     i64 {POOLED}, label %pooled
@@ -95,16 +93,13 @@ in_frame:
   %cell = getelementptr i64, ptr %cell0, i64 %k
   br label %made_one
 own:
-  %rank32 = trunc i64 %rank to i32
-  call void %IncRef(ptr %descr)
-  %fresh = call ptr %NewFromDescr(
-    ptr %array, ptr %descr, i32 %rank32, ptr %extents, ptr null, ptr null, i32 0, ptr null)
+  %given_again = call ptr @gl_own(ptr %record, ptr %api)
   br label %made_array
 pooled:
   %drawn = call ptr @gl_pooled(ptr %record, ptr %api)
   br label %made_array
 made_array:
-  %result = phi ptr [ %fresh, %own ], [ %drawn, %pooled ]
+  %result = phi ptr [ %given_again, %own ], [ %drawn, %pooled ]
   %no_array = icmp eq ptr %result, null
   br i1 %no_array, label %clean, label %has_array
 has_array:

@@ -9,6 +9,7 @@ Knows nothing of programs.
 import ctypes
 import os
 import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ import numpy as np
 HEADER = object.__basicsize__
 REFERENCES, TYPE = 0, HEADER - 8
 # ndarray
-DATA, NDIM, DIMS, DESCR, FLAGS = HEADER, HEADER + 8, HEADER + 16, HEADER + 40, HEADER + 48
-C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
+DATA, NDIM, DIMS, BASE, DESCR, FLAGS, WEAK_REFERENCES = [HEADER + offset for offset in (0, 8, 16, 32, 40, 48, 56)]
+C_CONTIGUOUS, OWNS_DATA, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
 # NumPy's scalars and Python's float keep the number behind the header, cells their content.
 NUMBER = CELL_CONTENT = HEADER
 # Lists and tuples: the length, then the items, which a list keeps elsewhere.
@@ -42,7 +43,8 @@ def array_layout_is_known() -> bool:
     """Tell whether this NumPy keeps an array's header where compiled code reads it."""
     array = np.arange(6.0).reshape(2, 3)
     items = (array, array)
-    at = id(array)
+    at, owner = id(array), id(array.base)
+    referred = weakref.ref(array)
     try:
         dims = word(at + DIMS) or 0
         return (
@@ -53,6 +55,9 @@ def array_layout_is_known() -> bool:
             and word(at + DIMS + 8) == dims + 16  # the strides follow; so this is an address that may be read
             and [word(dims, ctypes.c_ssize_t), word(dims + 8, ctypes.c_ssize_t)] == [2, 3]
             and word(at + FLAGS, ctypes.c_int) & (C_CONTIGUOUS | ALIGNED | WRITEABLE) == 0x501
+            and [word(each + FLAGS, ctypes.c_int) & OWNS_DATA for each in (at, owner)] == [0, OWNS_DATA]
+            and [word(at + BASE), word(owner + BASE)] == [owner, None]
+            and [word(at + WEAK_REFERENCES), word(owner + WEAK_REFERENCES)] == [id(referred), None]
             and word(id(items) + TUPLE_ITEMS) == at
         )
     except (ValueError, TypeError):

@@ -166,7 +166,7 @@ class NativeProgram:
             program=self.table.address,
             results_count=len(self.results),
             results=results.address,
-            building_count=len(built) // 3 if building.words else 0,
+            building_count=building.count,
             building=built.address,
             depth=max(1, building.depth),
             finish=0 if finish is None else id(finish),
@@ -183,18 +183,18 @@ class NativeProgram:
         kept: list[Any] = []
         for slot, (shape, dtype) in self.results:
             size = bytes_of(shape, dtype)
-            kind, buffers, make = OWN, None, None
+            kind, spare, make = OWN, list[Any](), None
             if scalars and not shape:
                 kind = IN_FRAME
             elif size >= POOL_FROM_BYTES:
-                kind, buffers, make = POOLED, pool.buffers_for(size), partial(pool.empty, shape, dtype)
-            kept += [dtype, buffers, make]
+                kind, spare, make = POOLED, pool.buffers_for(size), partial(pool.empty, shape, dtype)
+            kept += [dtype, spare, make]
             record = RESULT.pack(
                 kind=kind,
                 slot=slot,
                 descr=id(dtype),
                 rank=len(shape),
-                buffers=0 if buffers is None else id(buffers),
+                spare=id(spare),
                 make=0 if make is None else id(make),
                 extents=0,
             )

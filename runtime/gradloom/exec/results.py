@@ -1,6 +1,25 @@
-"""Native making of results: `gl_pooled` draws arrays from the pool, `gl_build` puts them into tuples, lists, dicts."""
+"""Native making of results: `gl_own` and `gl_pooled` make arrays, `gl_build` puts them into tuples, lists and dicts.
 
-from gradloom.exec.layout import DATA, LENGTH, LIST_ITEMS, REFERENCES, TUPLE_ITEMS
+A large array is a new object in a buffer of the pool that nobody refers to any more. Small arrays and numbers are given
+again as they are: making and freeing NumPy's objects takes longer than a small program. A plan keeps the first few of
+each result, and gives one again when it alone refers to it and its header is as it was.
+"""
+
+from gradloom.exec.layout import (
+    BASE,
+    DATA,
+    DESCR,
+    DIMS,
+    FLAGS,
+    LENGTH,
+    LIST_ITEMS,
+    NDIM,
+    NUMBER,
+    REFERENCES,
+    TUPLE_ITEMS,
+    TYPE,
+    WEAK_REFERENCES,
+)
 from gradloom.exec.memory import ALIGNMENT
 from gradloom.exec.words import (
     BUILD,
@@ -8,10 +27,12 @@ from gradloom.exec.words import (
     BUILD_LIST,
     BUILD_TUPLE,
     CARRAY,
+    OWNER,
     PLAN_WORDS,
     PUSH_ARRAY,
     PUSH_SCALAR,
     RESULT,
+    SPARE,
     field,
     use,
     word,
@@ -22,6 +43,145 @@ def result(name: str, kind: str = "i64") -> str:
     return word(name, "record", getattr(RESULT, name), kind)
 
 
+# Note a new object in the list of those that are given again, as long as that is short.
+_NOTE = f"""
+define internal void @gl_note(ptr %spare, ptr %object, ptr %api) {{
+entry:
+{use("ListAppend", "ErrClear")}
+{field("size", "spare", LENGTH)}
+  %short = icmp slt i64 %size, {SPARE}
+  %is_made = icmp ne ptr %object, null
+  %wanted = and i1 %short, %is_made
+  br i1 %wanted, label %append, label %done
+append:
+  %appended = call i32 %ListAppend(ptr %spare, ptr %object)
+  %refused = icmp slt i32 %appended, 0
+  br i1 %refused, label %clear, label %done
+clear:
+  call void %ErrClear()
+  br label %done
+done:
+  ret void
+}}
+"""
+
+# Give one result array that owns its memory: one that was given before and that nobody has any more, or a new one.
+_OWN = f"""
+define internal ptr @gl_own(ptr %record, ptr %api) {{
+entry:
+{use("IncRef", "NewFromDescr", "array")}
+{result("descr", "ptr")}
+{result("rank")}
+{result("spare", "ptr")}
+  %extents = getelementptr i64, ptr %record, i64 {RESULT.extents}
+  %rank32 = trunc i64 %rank to i32
+{field("size", "spare", LENGTH)}
+{field("items", "spare", LIST_ITEMS, "ptr")}
+  br label %look
+look:
+  %k = phi i64 [ 0, %entry ], [ %k1, %taken ]
+  %none = icmp eq i64 %k, %size
+  br i1 %none, label %make, label %one
+one:
+{word("array_before", "items", "%k", "ptr")}
+{field("references", "array_before", REFERENCES, "i32")}
+  %free = icmp eq i32 %references, 1
+  br i1 %free, label %header, label %taken
+header:
+{field("type", "array_before", TYPE, "ptr")}
+{field("has_rank", "array_before", NDIM, "i32")}
+{field("dims", "array_before", DIMS, "ptr")}
+{field("base", "array_before", BASE, "ptr")}
+{field("has_descr", "array_before", DESCR, "ptr")}
+{field("flags", "array_before", FLAGS, "i32")}
+{field("weak", "array_before", WEAK_REFERENCES, "ptr")}
+  %owner = and i32 %flags, {OWNER}
+  %c1 = icmp eq ptr %type, %array
+  %c2 = icmp eq i32 %has_rank, %rank32
+  %c3 = icmp eq ptr %base, null
+  %c4 = icmp eq ptr %has_descr, %descr
+  %c5 = icmp eq i32 %owner, {OWNER}
+  %c6 = icmp eq ptr %weak, null
+  %c12 = and i1 %c1, %c2
+  %c34 = and i1 %c3, %c4
+  %c56 = and i1 %c5, %c6
+  %c1234 = and i1 %c12, %c34
+  %as_it_was = and i1 %c1234, %c56
+  br i1 %as_it_was, label %extent, label %taken
+extent:
+  %d = phi i64 [ 0, %header ], [ %d1, %same ]
+  %all = icmp eq i64 %d, %rank
+  br i1 %all, label %again, label %compare
+compare:
+{word("has", "dims", "%d")}
+{word("wants", "extents", "%d")}
+  %equal = icmp eq i64 %has, %wants
+  br i1 %equal, label %same, label %taken
+same:
+  %d1 = add i64 %d, 1
+  br label %extent
+taken:
+  %k1 = add i64 %k, 1
+  br label %look
+again:
+  call void %IncRef(ptr %array_before)
+  ret ptr %array_before
+make:
+  call void %IncRef(ptr %descr)
+  %fresh = call ptr %NewFromDescr(
+    ptr %array, ptr %descr, i32 %rank32, ptr %extents, ptr null, ptr null, i32 0, ptr null)
+  call void @gl_note(ptr %spare, ptr %fresh, ptr %api)
+  ret ptr %fresh
+}}
+"""
+
+# Give one NumPy scalar, as above. Those of 4 and 8 bytes are given again.
+_NUMBER = f"""
+define internal ptr @gl_number(ptr %data, ptr %descr, ptr %spare, i64 %bytes, ptr %api) {{
+entry:
+{use("IncRef", "Scalar")}
+{field("size", "spare", LENGTH)}
+{field("items", "spare", LIST_ITEMS, "ptr")}
+  br label %look
+look:
+  %k = phi i64 [ 0, %entry ], [ %k1, %taken ]
+  %none = icmp eq i64 %k, %size
+  br i1 %none, label %make, label %one
+one:
+{word("number", "items", "%k", "ptr")}
+{field("references", "number", REFERENCES, "i32")}
+  %free = icmp eq i32 %references, 1
+  br i1 %free, label %fill, label %taken
+taken:
+  %k1 = add i64 %k, 1
+  br label %look
+fill:
+  %place = getelementptr i8, ptr %number, i64 {NUMBER}
+  call void %IncRef(ptr %number)
+  %double = icmp eq i64 %bytes, 8
+  br i1 %double, label %eight, label %four
+eight:
+  %bits8 = load i64, ptr %data
+  store i64 %bits8, ptr %place
+  ret ptr %number
+four:
+  %bits4 = load i32, ptr %data
+  store i32 %bits4, ptr %place
+  ret ptr %number
+make:
+  %fresh = call ptr %Scalar(ptr %data, ptr %descr, ptr null)
+  switch i64 %bytes, label %done [
+    i64 8, label %note
+    i64 4, label %note
+  ]
+note:
+  call void @gl_note(ptr %spare, ptr %fresh, ptr %api)
+  br label %done
+done:
+  ret ptr %fresh
+}}
+"""
+
 # Make one result array in a buffer of the pool that nobody else refers to; without one, let the pool make it.
 _POOLED = f"""
 define internal ptr @gl_pooled(ptr %record, ptr %api) {{
@@ -29,11 +189,11 @@ entry:
 {use("IncRef", "DecRef", "NewFromDescr", "SetBaseObject", "CallNoArgs", "array")}
 {result("descr", "ptr")}
 {result("rank")}
-{result("buffers", "ptr")}
+{result("spare", "ptr")}
 {result("make", "ptr")}
   %extents = getelementptr i64, ptr %record, i64 {RESULT.extents}
-{field("size", "buffers", LENGTH)}
-{field("items", "buffers", LIST_ITEMS, "ptr")}
+{field("size", "spare", LENGTH)}
+{field("items", "spare", LIST_ITEMS, "ptr")}
   br label %look
 look:
   %k = phi i64 [ 0, %entry ], [ %k1, %taken ]
@@ -84,7 +244,7 @@ def _build(name: str, kind: str = "i64") -> str:
 _BUILD = f"""
 define internal ptr @gl_build(ptr %plan, ptr %made, ptr %slots, ptr %api) {{
 entry:
-{use("IncRef", "DecRef", "Scalar", "TupleNew", "ListNew", "DictNew", "DictSetItem")}
+{use("IncRef", "DecRef", "TupleNew", "ListNew", "DictNew", "DictSetItem")}
 {word("count", "plan", PLAN_WORDS.building_count)}
 {word("instructions", "plan", PLAN_WORDS.building, "ptr")}
 {word("depth", "plan", PLAN_WORDS.depth)}
@@ -115,7 +275,9 @@ array:
   br label %push
 scalar:
 {word("data", "slots", "%operand", "ptr")}
-  %number = call ptr %Scalar(ptr %data, ptr %other, ptr null)
+{_build("spare", "ptr")}
+{_build("bytes")}
+  %number = call ptr @gl_number(ptr %data, ptr %other, ptr %spare, i64 %bytes, ptr %api)
   br label %made_one
 constant:
   %object = inttoptr i64 %operand to ptr
@@ -210,4 +372,4 @@ bad:
 }}
 """
 
-RESULTS = _POOLED + _BUILD
+RESULTS = _NOTE + _OWN + _NUMBER + _POOLED + _BUILD

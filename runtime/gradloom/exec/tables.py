@@ -14,6 +14,7 @@ from gradloom.exec.words import (
     ARGUMENT,
     ARRAY,
     ASK,
+    BUILD,
     BUILD_DICT,
     BUILD_LIST,
     BUILD_TUPLE,
@@ -81,6 +82,7 @@ def interfaces() -> Table:
                 Scalar=layout.numpy_function(layout.PYARRAY_SCALAR),
                 TupleNew=python("PyTuple_New"),
                 ListNew=python("PyList_New"),
+                ListAppend=python("PyList_Append"),
                 DictNew=python("PyDict_New"),
                 DictSetItem=python("PyDict_SetItem"),
                 DictGetItem=python("PyDict_GetItemWithError"),
@@ -270,12 +272,14 @@ class Building:
         self.results, self.scalars = results, scalars
         self.words: list[int] = []
         self.kept: list[Any] = []
-        self.depth = self._top = 0
+        self.count = self.depth = self._top = 0
 
     def result(self, position: int) -> None:
         slot, (shape, dtype) = self.results[position]
         if self.scalars and not shape:
-            self._add(PUSH_SCALAR, slot, id(dtype))
+            spare: list[Any] = []
+            self.kept.append(spare)
+            self._add(PUSH_SCALAR, slot, id(dtype), spare=id(spare), bytes=dtype.itemsize)
         else:
             self._add(PUSH_ARRAY, position)
 
@@ -285,16 +289,17 @@ class Building:
 
     def sequence(self, kind: type, count: int) -> None:
         """Put the last parts into a tuple or a list."""
-        self._add(BUILD_TUPLE if kind is tuple else BUILD_LIST, count, 0, count)
+        self._add(BUILD_TUPLE if kind is tuple else BUILD_LIST, count, taken=count)
 
     def dict(self, keys: Sequence[Any]) -> None:
         """Put the last parts into a dict under these keys."""
         keyed = table([id(key) for key in keys], keys)
         self.kept.append(keyed)
-        self._add(BUILD_DICT, len(keys), keyed.address, len(keys))
+        self._add(BUILD_DICT, len(keys), keyed.address, taken=len(keys))
 
-    def _add(self, kind: int, operand: int, other: int = 0, taken: int = 0) -> None:
-        self.words += [kind, operand, other]
+    def _add(self, kind: int, operand: int, other: int = 0, taken: int = 0, spare: int = 0, bytes: int = 0) -> None:
+        self.words += BUILD.pack(kind=kind, operand=operand, other=other, spare=spare, bytes=bytes, size=0)[:-1]
+        self.count += 1
         self._top += 1 - taken
         self.depth = max(self.depth, self._top)
 

@@ -3,7 +3,7 @@
 Knows neither what is done with the tables (entry.py) nor how they are filled (tables.py).
 """
 
-from gradloom.exec.layout import ALIGNED, C_CONTIGUOUS, WRITEABLE
+from gradloom.exec.layout import ALIGNED, C_CONTIGUOUS, OWNS_DATA, WRITEABLE
 
 
 class Words:
@@ -26,8 +26,8 @@ class Words:
 
 # Addresses of functions and objects of Python and NumPy; the same for all calls.
 INTERFACES = Words(
-    "IncRef DecRef NewFromDescr SetBaseObject Scalar TupleNew ListNew DictNew DictSetItem DictGetItem DictNext "
-    "ErrClear RichCompareBool CallNoArgs CallOneArg GetAttr Vectorcall SaveThread RestoreThread "
+    "IncRef DecRef NewFromDescr SetBaseObject Scalar TupleNew ListNew ListAppend DictNew DictSetItem DictGetItem "
+    "DictNext ErrClear RichCompareBool CallNoArgs CallOneArg GetAttr Vectorcall SaveThread RestoreThread "
     "array tuple list dict true call_name"
 )
 # What one callable object does for one kind of call.
@@ -48,15 +48,17 @@ ARRAY, NUMBER_OBJECT, FIXED, TUPLE, LIST, DICT = range(6)
 # Records of what a function reads besides its arguments.
 WATCHED = Words("kind place object expected extra payload")
 CELL, NAME, CONTENT, LIST_CONTENT, DICT_CONTENT, ASK, END = range(7)
-# Records of results that have memory of their own.
-RESULT = Words("kind slot descr rank buffers make extents")
+# Records of results that have memory of their own. `spare` lists buffers, or whole arrays that are given again.
+RESULT = Words("kind slot descr rank spare make extents")
 IN_FRAME, OWN, POOLED = range(3)
 # Instructions that build what is returned, on a stack of objects.
-BUILD = Words("kind operand other size")
+BUILD = Words("kind operand other spare bytes size")
 (PUSH_ARRAY, PUSH_SCALAR, PUSH_OBJECT, BUILD_TUPLE, BUILD_LIST, BUILD_DICT) = range(6)
 
 READABLE = C_CONTIGUOUS | ALIGNED
 CARRAY = C_CONTIGUOUS | ALIGNED | WRITEABLE
+OWNER = CARRAY | OWNS_DATA
+SPARE = 4  # so many objects of a result are given again
 EQUAL = 2  # Py_EQ
 
 
