@@ -1,13 +1,14 @@
 """Native code is compiled once: in a process, and in all processes that share a store."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gradloomc.codegen import cache, native
+from gradloomc.codegen import cache, jit, native
 from gradloomc.codegen.cache import Store
 from gradloomc.codegen.elf import NotFlat
 from gradloomc.codegen.host import Host, decode_host, encode_host, host_key, llvmlite_text, processor_text
@@ -212,3 +213,22 @@ def test_what_the_key_of_a_host_depends_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(keys) == 4
     monkeypatch.setattr(module, "processor_text", lambda: None)
     assert host_key() is None
+
+
+def test_vectors_that_do_not_fit_the_registers_are_kept_in_whole_cache_lines():
+    """A function needs a frame pointer from the start, or LLVM cannot align its stack once it has to spill."""
+    attributes = host().function_attributes
+    width, count = 16, 48
+    kind = f"<{width} x float>"
+    lines = ["define void @spills(ptr %x) #0 {", "entry:"]
+    for k in range(count):
+        lines += [f"  %p{k} = getelementptr {kind}, ptr %x, i64 {k}", f"  %v{k} = load {kind}, ptr %p{k}, align 4"]
+    for k in range(count):
+        lines += [f"  %s{k} = fmul {kind} %v{k}, %v{count - 1 - k}", f"  store {kind} %s{k}, ptr %p{k}, align 4"]
+    text = "\n".join([*lines, "  ret void", "}", f"attributes #0 = {{ {attributes} }}"]) + "\n"
+    assembly = jit.compiler().assembly(text)
+    on_stack = [line for line in assembly.splitlines() if re.search(r"mov[au]p[sd].*mm.*\(%r[sb]p\)", line)]
+    unaligned = [line for line in on_stack if re.search(r"movup[sd]", line)]
+    assert unaligned == []
+    if host().vector_bits == 512:
+        assert on_stack

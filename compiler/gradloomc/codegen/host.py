@@ -31,9 +31,13 @@ class Host:
 
     @property
     def function_attributes(self) -> str:
-        """Attributes that every generated function carries; without them LLVM halves 512-bit vectors on some CPUs."""
+        """Attributes that every generated function carries.
+
+        Without the widths LLVM halves 512-bit vectors on some CPUs. Without a frame pointer from the start it cannot
+        align the stack once it has to spill vectors, and each of them would lie across two cache lines.
+        """
         width = self.vector_bits
-        return f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+        return f'nounwind "frame-pointer"="all" "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
 
     @property
     def signature(self) -> str:

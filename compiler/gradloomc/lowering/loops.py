@@ -18,6 +18,7 @@ from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.types import ScalarType, Type, memref
 from gradloomc.lowering.matrices import gemm_attributes
+from gradloomc.lowering.parallelize import loop_depths
 from gradloomc.lowering.rows import term_role
 from gradloomc.lowering.tile import Tiled, plan_tiles
 
@@ -291,17 +292,17 @@ class BufferAssignment:
         return self.view(buffer, tuple(new_shape)), tuple(new_dims), new_low, new_high
 
     def width(self, block: Block, shape: Shape) -> int:
-        """Elements per vector: one full register of the widest type, two for long loops.
+        """Elements per vector: one full register of the widest type that is computed in vectors, two for long loops.
 
         Two registers in flight hide latencies (measured 1.2 to 1.35 times the speed of one on Black-Scholes), but take
         a third more compile time, so short loops do without.
         """
         if not shape.extents or shape.extents[-1] == 1:
             return 1
-        bits = 8
-        for op in block.ops:
-            for result in op.results:
-                bits = max(bits, 8 if result.type.kind == "b" else result.type.bits)
+        inner, bits = len(shape.extents) - 1, 8
+        for value, depth in loop_depths(block.ops).items():
+            if depth == inner:  # all else is a scalar, like the extent that a mean divides by
+                bits = max(bits, 8 if value.type.kind == "b" else value.type.bits)
         registers = 2 if math.prod(shape.extents) >= LONG_NEST else 1
         return max(2, registers * self.vector_bits // max(bits, 32))
 
