@@ -224,7 +224,7 @@ def test_vectors_that_do_not_fit_the_registers_are_kept_in_whole_cache_lines():
     for k in range(count):
         lines += [f"  %p{k} = getelementptr {kind}, ptr %x, i64 {k}", f"  %v{k} = load {kind}, ptr %p{k}, align 4"]
     for k in range(count):
-        lines += [f"  %s{k} = fmul {kind} %v{k}, %v{count - 1 - k}", f"  store {kind} %s{k}, ptr %p{k}, align 4"]
+        lines += [f"  %s{k} = fsub {kind} %v{k}, %v{count - 1 - k}", f"  store {kind} %s{k}, ptr %p{k}, align 4"]
     text = "\n".join([*lines, "  ret void", "}", f"attributes #0 = {{ {attributes} }}"]) + "\n"
     assembly = jit.compiler().assembly(text)
     on_stack = [line for line in assembly.splitlines() if re.search(r"mov[au]p[sd].*mm.*\(%r[sb]p\)", line)]
