@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gradloom.api import CompiledGrad as CompiledGrad
     from gradloom.api import compile_grad as compile_grad
+    from gradloom.caches import clear_cache as clear_cache
     from gradloom.check import check_grads as check_grads
     from gradloom.exec.threads import get_num_threads as get_num_threads
     from gradloom.exec.threads import set_num_threads as set_num_threads
@@ -43,6 +44,7 @@ _HOME = {
     "CompiledGrad": "gradloom.api",
     "compile_grad": "gradloom.api",
     "check_grads": "gradloom.check",
+    "clear_cache": "gradloom.caches",
     "hessian": "gradloom.jacobians",
     "jacfwd": "gradloom.jacobians",
     "jacobian": "gradloom.jacobians",

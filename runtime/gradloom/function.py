@@ -11,6 +11,7 @@ import threading
 import time
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +59,21 @@ class UserFunction:
         self.parameters = Parameters(fun)
         self.lock = threading.RLock()
         self.derived: dict[Any, Any] = {}  # callables made by transforms, by their options
+        self.callables: weakref.WeakSet[Derived] = weakref.WeakSet()  # all that there are
         self.state = State()  # what native code compares and counts
         self._last: Program | None = None
         self._entered: dict[int, Program] = {}  # the programs that have plans, by the number that plans note
         self.rebound = 0  # how often something that it reads had changed
         self.clear()
+        functions.add(self)
+
+    def forget(self) -> None:
+        """Forget all programs, also the one that ran last, and what its transforms remember of them."""
+        with self.lock:
+            self.clear()
+            self._last = None
+            for callable in list(self.callables):
+                callable.forget()
 
     def clear(self) -> None:
         """Forget all programs."""
@@ -274,6 +285,8 @@ def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, An
     return found, args, kwargs
 
 
+functions: weakref.WeakSet[UserFunction] = weakref.WeakSet()  # all that there are, for caches.py
+
 # A function that takes arguments apart, and programs by the key that it gives.
 _ShortCut = tuple[Callable[..., Any], dict[Any, "Program"]]
 
@@ -328,6 +341,7 @@ class Derived(NativeCallable, Inspectable, native=True):
         self._short_cut: _ShortCut | None = None  # the one used last
         self._plans = Plans()  # for native code
         self._generation = self.user.state.generation
+        self.user.callables.add(self)
 
     @property
     def unbound(self) -> "Derived":
@@ -348,8 +362,9 @@ class Derived(NativeCallable, Inspectable, native=True):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the transformed function; calls that a plan describes do not come here but go into native code."""
-        if self._short_cut is not None and insertion.block is None:
-            pick, programs = self._short_cut
+        short_cut = self._short_cut
+        if short_cut is not None and insertion.block is None:
+            pick, programs = short_cut
             try:
                 leaves, key = pick((*self.bound_args, *args) if self.bound_args else args, kwargs)
                 program = programs[key]
@@ -373,6 +388,11 @@ class Derived(NativeCallable, Inspectable, native=True):
     def program_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Program":
         """Return the program that answers a call with these arguments."""
         return self.user.program(self.key, self.bind(args, kwargs), self.has_aux, self.make, self.check)
+
+    def forget(self) -> None:
+        """Forget which programs answered; the next call finds or makes one."""
+        self._short_cuts, self._short_cut = {}, None
+        self._plans.clear(self)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Take the arguments of a call apart."""
@@ -398,8 +418,7 @@ class Derived(NativeCallable, Inspectable, native=True):
         """Note the program for the next call with arguments of the same structure and types."""
         if self.bound_kwargs or self._generation != self.user.state.generation:
             self._generation = self.user.state.generation
-            self._short_cuts, self._short_cut = {}, None
-            self._plans.clear(self)
+            self.forget()
         if self.bound_kwargs:
             return
         kinds = tuple([_KEY_TEXT.get(type(leaf), "") for leaf in call.leaves])

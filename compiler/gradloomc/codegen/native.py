@@ -23,6 +23,7 @@ __all__ = [
     "counts",
     "expect_compilation",
     "find_module",
+    "forget_modules",
     "host",
     "imports",
     "module_key",
@@ -135,6 +136,12 @@ def compile_module(
         found = Module(_from_llvm(key, text, symbols, given, level), "llvm")
         _modules[key] = found.addresses
     return found
+
+
+def forget_modules() -> None:
+    """Remove all code from the store on disk, and find none again that is in memory; what runs keeps running."""
+    _modules.clear()
+    store().clear()
 
 
 def find_module(
