@@ -146,17 +146,17 @@ class NestWriter(NestContext):
 
     def block_vectors(self) -> int:
         """Return how many vectors are added up plainly between two flushes."""
-        many = sum(acc.compensated for acc in self.accumulators.values()) > MANY_SUMS
+        many = sum(acc.blocked for acc in self.accumulators.values()) > MANY_SUMS
         return BLOCK_VECTORS * RARER if many else BLOCK_VECTORS
 
     def accumulator(self, op: Op) -> Accumulator:
         element = op.operands[0].type
         stem = f"%n{self.number}r{self.sinks.index(op)}"
         how, depth = op.attributes["combine"], len(moving_dims(op))
-        short = depth == self.inner and self.static[self.inner] <= 2 * BLOCK_VECTORS * self.width
-        acc = Accumulator(
-            op, element, how, depth, stem, stem + "e", how == "add" and element.kind == "f" and not short
-        )
+        is_sum, by_row = how == "add" and element.kind == "f", depth == self.inner
+        blocked = is_sum and not (by_row and self.static[self.inner] <= 2 * BLOCK_VECTORS * self.width)
+        compensated = blocked and not (by_row and self.static[self.inner] <= BLOCK_VECTORS**2 * self.width)
+        acc = Accumulator(op, element, how, depth, stem, stem + "e", blocked, compensated)
         lanes = self.total_lanes(Body(), acc)
         kind, size = lanes.type(element), max(1, element.itemsize) * lanes.width
         if self.chunk is not None and depth == 0:  # a total of the whole nest: the chunk's share outlives its function
@@ -171,7 +171,7 @@ class NestWriter(NestContext):
 
     def total_lanes(self, body: Body, acc: Accumulator) -> Vector:
         """Return the arithmetic of a reduction's running total: float sums keep one for every lane."""
-        return Vector(body, self.width if acc.compensated else 1)
+        return Vector(body, self.width if acc.blocked else 1)
 
     # --- scopes and scalars ---
 
@@ -278,15 +278,17 @@ class NestWriter(NestContext):
         for acc in self.accumulators.values():
             if acc.depth != depth:
                 continue
-            kind = self.total_lanes(body, acc).type(acc.element)
+            v = self.total_lanes(body, acc)
+            kind = v.type(acc.element)
             total = body.fresh(f"load {kind}, ptr {acc.total}", kind)
             if acc.compensated:
-                v = Vector(body, self.width)
                 error = body.fresh(f"load {kind}, ptr {acc.error}", kind)
                 # an infinite or nan total has a nan compensation: leave it out
                 finite = v.compare("ord", acc.element, error, error)
                 both = body.emit(f"fadd {kind} {total}, {error}", kind)
-                total = self.horizontal(body, acc, v.select(finite, acc.element, both, total))
+                total = v.select(finite, acc.element, both, total)
+            if acc.blocked:
+                total = self.horizontal(body, acc, total)
             self.store_scalar(Vector(body, 1), acc.op, total)
 
     def store_scalar(self, v: Vector, op: Op, name: str) -> None:
@@ -422,7 +424,7 @@ class NestWriter(NestContext):
         `point` is where a vector starts, `fresh` the first point that no vector has covered; they differ in the last
         vector.
         """
-        compensated = any(acc.compensated for acc in self.accumulators.values())
+        blocked = any(acc.blocked for acc in self.accumulators.values())
         block, enter, loop, flush, done = (self.label(x) for x in ("block", "enter", "vector", "flush", "done"))
         before, latch = self.label("before"), self.label("latch")
         stem = f"%{loop.replace('.', '_')}"
@@ -444,7 +446,7 @@ class NestWriter(NestContext):
             f"  {stem}short = icmp slt i64 {stem}b, {stem}last",
             f"  {stem}s = select i1 {stem}short, i64 {stem}b, i64 {stem}last",
         ]
-        if compensated:
+        if blocked:
             lines += [
                 f"  {stem}far = add nuw nsw i64 {stem}b, {self.block_vectors() * self.width}",
                 f"  {stem}near = icmp slt i64 {stem}far, {end}",
@@ -552,7 +554,7 @@ class NestWriter(NestContext):
         kind = v.type(acc.element)
         total = body.fresh(f"load {kind}, ptr {acc.total}", kind)
         if not acc.compensated:
-            value = self.horizontal(body, acc, vector)
+            value = vector if acc.blocked else self.horizontal(body, acc, vector)
             body.effect(f"store {kind} {combine(v, acc.combine, acc.element, total, value)}, ptr {acc.total}")
             return
         # Knuth's two-sum, lane by lane: what the addition rounds away is kept

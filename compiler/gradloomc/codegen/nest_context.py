@@ -45,7 +45,8 @@ class Accumulator(NamedTuple):
     depth: int  # the loop in whose scope the total starts and ends
     total: str  # alloca of the running total
     error: str  # alloca of its compensation
-    compensated: bool  # a float sum of more terms than may be added plainly
+    blocked: bool  # a float sum of more terms than may be added plainly: blocks join a total for each lane
+    compensated: bool  # and of more blocks than may be added plainly
 
 
 class Piece(NamedTuple):

@@ -26,6 +26,7 @@ __all__ = [
     "rsqrt_estimate",
     "scale_by_power",
     "table_lookup",
+    "unless_special",
 ]
 
 AVX512 = "avx512"  # the instruction sets f, dq and vl
@@ -119,6 +120,26 @@ def is_class(lanes: Lanes, x: str, classes: int) -> str:
         return _call(piece, "fpclass.p#", piece.mask_type, [kind, "i32"], [f"{kind} {values[0]}", f"i32 {classes}"])
 
     return _by_registers(lanes, [x], call, "i1")
+
+
+# What vfixupimm does for each kind of number, a hexadecimal digit each: 0 keeps the first operand, 1 takes the second, 2
+# takes it as a quiet nan. From the right: quiet and signaling nan, zero, one, -inf, inf, negative, positive.
+_SECOND_IF_SPECIAL = 0x00110121
+
+
+def unless_special(lanes: Lanes, value: str, guide: str) -> str:
+    """Return `value`, but `guide` where that is zero, infinite or nan (vfixupimm)."""
+
+    def call(piece: Lanes, values: list[str]) -> str:
+        kind, ints, full = piece.float_type, piece.int_type, piece.width * piece.bits == _REGISTER_BITS
+        mask = f"i{max(8, piece.width)}"
+        arguments = [f"{kind} {v}" for v in values]
+        arguments += [f"{ints} splat (i{piece.bits} {_SECOND_IF_SPECIAL})", "i32 0", f"{mask} -1"]
+        arguments += [f"i32 {_CURRENT_ROUNDING}"] * full
+        parameters = [kind, kind, ints, "i32", mask] + ["i32"] * full
+        return _call(piece, "mask.fixupimm.p#", kind, parameters, arguments)
+
+    return _by_registers(lanes, [value, guide], call)
 
 
 def table_lookup(lanes: Lanes, index: str, table: tuple[float, ...]) -> str:

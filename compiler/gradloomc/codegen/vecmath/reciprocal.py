@@ -18,6 +18,7 @@ from gradloomc.codegen.x86 import (
     is_class,
     reciprocal_estimate,
     rsqrt_estimate,
+    unless_special,
 )
 
 __all__ = ["emit_quotient", "emit_reciprocal", "emit_root", "emit_rsqrt", "emit_subnormal_scale"]
@@ -33,7 +34,7 @@ def emit_reciprocal(lanes: Lanes, x: str) -> str:
     if lanes.bits == 64:
         e = lanes.fma(e, lanes.fma(e, e, e), e)
     y = lanes.fma(estimate, e, estimate)
-    return lanes.select(is_class(lanes, estimate, ZERO | INFINITY | NAN), estimate, y)
+    return unless_special(lanes, y, estimate)
 
 
 def emit_rsqrt(lanes: Lanes, x: str) -> str:
@@ -49,7 +50,7 @@ def emit_rsqrt(lanes: Lanes, x: str) -> str:
     else:
         series = lanes.fma(e, 3 / 8, 0.5)
     y = lanes.fma(lanes.mul(estimate, e), series, estimate)
-    return lanes.select(is_class(lanes, estimate, ZERO | INFINITY | NAN), estimate, y)
+    return unless_special(lanes, y, estimate)
 
 
 def emit_root(lanes: Lanes, x: str, rsqrt: str) -> str:
@@ -89,6 +90,8 @@ def emit_quotient(lanes: Lanes, x: str, y: str, reciprocal: str) -> str:
     residual = lanes.fma(lanes.neg(quotient), y, x)
     corrected = lanes.fma(residual, reciprocal, quotient)
     # A zero would lose its sign; infinities would become nan.
+    if has_avx512(lanes):
+        return unless_special(lanes, corrected, quotient)
     return lanes.select(_ordinary(lanes, quotient), corrected, quotient)
 
 
