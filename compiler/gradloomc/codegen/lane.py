@@ -14,6 +14,7 @@ from gradloomc.codegen.nest_context import (
     product,
 )
 from gradloomc.codegen.reduction import combine, horizontal
+from gradloomc.codegen.x86 import AVX512
 from gradloomc.dialects import kernel, loops
 from gradloomc.dialects import scalar as s
 from gradloomc.ir import types as ir_types
@@ -312,6 +313,11 @@ class Lane:
             return mask
         assert self.fresh is not None
         covered = self.body.emit(f"sub i64 {self.fresh}, {self.point}", "i64")
+        if AVX512 in self.body.features and self.width >= 8:  # masks are bits there: fewer than `width` are covered
+            bits = f"i{self.width}"
+            count = self.body.emit(f"trunc i64 {covered} to {bits}", bits) if self.width < 64 else covered
+            mask = self.body.emit(f"shl {bits} -1, {count}", bits)
+            return self.body.emit(f"bitcast {bits} {mask} to {self.v.of('i1')}", self.v.of("i1"))
         kind = f"<{self.width} x i64>"
         iota = ", ".join(f"i64 {k}" for k in range(self.width))
         return self.body.emit(f"icmp sge {kind} <{iota}>, {self.v.splat(covered, ir_types.i64)}", self.v.of("i1"))

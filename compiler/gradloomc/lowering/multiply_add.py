@@ -5,6 +5,9 @@ LLVM, whose choice depends on what else stands in a basic block: so a number has
 inlined or called, in the main loop and in the masked one. A product with a second use keeps its own rounding: the two
 uses see the same number.
 
+A number that is added to a sum of products (the softening of a distance, a bias) is what the sum starts from: the first
+product is fused as well then. Partial sums round to about the same, and one addition less rounds.
+
 Where a pad stands between product and sum, `select(inside, x*y, 0) + z`, the sum moves into both branches: which of
 them is taken is known in a main loop.
 """
@@ -38,8 +41,45 @@ def _fuse_block(block: Block) -> None:
 def _write(op: Op, block: Block, dead: set[Op]) -> None:
     """Append an op to its block, changed if it is a sum or difference that takes in a product."""
     if op.kind in (s.addf, s.subf) and op.result.type in _FUSED_TYPES and not _fuse(op, block, dead):
+        if _start_from_number(op, block, dead):
+            return
         _sink(op, block, dead)
     block.append(op)
+
+
+def _start_from_number(op: Op, block: Block, dead: set[Op]) -> bool:
+    """Turn `fma(a, b, c d) + number` into `fma(a, b, fma(c, d, number))`; tell if it was one."""
+    if op.kind is not s.addf:
+        return False
+    for value, other in (op.operands, op.operands[::-1]):
+        number = other.op
+        first = _first_product(value, op, block)
+        if first is None or number is None or number.kind is not s.constant:
+            continue
+        place = next(k for k in range(len(block.ops) - 1, -1, -1) if block.ops[k] is first)
+        start = Op(s.constant, (), dict(number.attributes), (op.result.type,), op.location)
+        start.parent = block
+        block.ops.insert(place, start)
+        first.kind = s.math["fma"]
+        first.set_operands((*first.operands, start.result))
+        op.result.replace_all_uses_with(value)
+        _drop([op], dead)
+        return True
+    return False
+
+
+def _first_product(value: Value, user: Op, block: Block) -> Op | None:
+    """Return the product that a sum of fused products starts from, if only `user` uses that sum."""
+    fused = False
+    while True:
+        op = value.op
+        if op is None or op.parent is not block or value.uses != {user: 1}:
+            return None
+        if op.kind is s.mulf:
+            return op if fused else None
+        if op.kind is not s.math["fma"]:
+            return None
+        fused, value, user = True, op.operands[2], op
 
 
 def _fuse(op: Op, block: Block, dead: set[Op]) -> bool:

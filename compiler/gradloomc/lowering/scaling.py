@@ -46,8 +46,8 @@ def move_numbers_out_of_sums(function: Op) -> Op:
             body.ops.append(op)
     if changed:
         eliminate_dead_code(function)
-        canonicalize_function(function)
         eliminate_common_subexpressions(function)
+        canonicalize_function(function)
         eliminate_dead_code(function)
     return function
 

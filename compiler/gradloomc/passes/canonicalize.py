@@ -12,6 +12,9 @@ from gradloomc.dialects import nd
 from gradloomc.ir.core import Op, Value
 from gradloomc.rewrite.simplify import Rule, simplify_function
 
+# A product of more factors than this is not searched for one.
+DEEPEST_FACTOR = 8
+
 
 def defined_by(value: Value, kind: object) -> Op | None:
     """Return the op of kind `kind` that defines `value`, or None."""
@@ -87,6 +90,26 @@ def negative_of_scaled(op: Op, operands: Sequence[Value]) -> Value | None:
     return None
 
 
+def mul_unguarded(op: Op, operands: Sequence[Value]) -> Value | None:
+    """mul_no_nan(x, y) = x y if x is a factor of y: where x is infinite or nan, so is y, and y is not 0."""
+    x, y = operands
+    for _ in range(DEEPEST_FACTOR):
+        if y is x:
+            return nd.mul(*operands)
+        inner = y.op
+        if inner is None:
+            return None
+        if inner.kind is nd.mul and inner.operands[1] is x:
+            return nd.mul(*operands)
+        if inner.kind is nd.mul_no_nan:  # its first factor is lost where the second one is 0
+            y = inner.operands[1]
+        elif inner.kind in (nd.mul, nd.neg, nd.div):
+            y = inner.operands[0]
+        else:
+            return None
+    return None
+
+
 def dot_of_transposed(op: Op, operands: Sequence[Value]) -> Value | None:
     """A product of a transposed array is a product over its other axes."""
     attributes = dict(op.attributes)
@@ -116,6 +139,7 @@ RULES: dict[object, tuple[Rule, ...]] = {
     nd.add: (add_negative, add_same),
     nd.sub: (sub_negative,),
     nd.mul: (mul_negative, mul_scaled),
+    nd.mul_no_nan: (mul_unguarded,),
     nd.neg: (negative_of_scaled,),
     nd.dot: (dot_of_transposed,),
 }

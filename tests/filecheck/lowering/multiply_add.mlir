@@ -72,3 +72,32 @@ func.func @halves(%x: memref<8xf16>) {
   }
   func.return
 }
+
+// A sum of products starts from the number that is added to it; one that is used elsewhere does not.
+// CHECK-LABEL: func.func @started
+// CHECK: %1 = arith.constant {type = f64, value = 0.5
+// CHECK-NEXT: %2 = math.fma %0, %0, %1 : f64
+// CHECK-NEXT: %3 = math.fma %0, %0, %2 : f64
+// CHECK-NOT: arith.addf
+// CHECK: %[[PRODUCT:.*]] = arith.mulf %3, %3 : f64
+// CHECK-NEXT: %[[SUM:.*]] = math.fma %3, %0, %[[PRODUCT]] : f64
+// CHECK-NEXT: arith.addf %[[SUM]]
+// CHECK-NEXT: arith.mulf
+func.func @started(%x: memref<8xf64>) {
+  loops.nest %x {extents = array<i64: 8>, width = 8} : (memref<8xf64>) -> () {
+    %0 = loops.load %x {map = [array<i64: 0, 1, 0>]} : (memref<8xf64>) -> f64
+    %1 = arith.mulf %0, %0 : f64
+    %2 = arith.mulf %0, %0 : f64
+    %3 = arith.addf %1, %2 : f64
+    %4 = arith.constant {type = f64, value = 0.5} : f64
+    %5 = arith.addf %4, %3 : f64
+    %6 = arith.mulf %5, %5 : f64
+    %7 = arith.mulf %5, %0 : f64
+    %8 = arith.addf %7, %6 : f64
+    %9 = arith.addf %8, %4 : f64
+    %10 = arith.mulf %9, %8 : f64
+    loops.store %10, %x {dims = array<i64: 0>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<8xf64>) -> ()
+    loops.end
+  }
+  func.return
+}
