@@ -122,8 +122,8 @@ def is_class(lanes: Lanes, x: str, classes: int) -> str:
     return _by_registers(lanes, [x], call, "i1")
 
 
-# What vfixupimm does for each kind of number, a hexadecimal digit each: 0 keeps the first operand, 1 takes the second, 2
-# takes it as a quiet nan. From the right: quiet and signaling nan, zero, one, -inf, inf, negative, positive.
+# What vfixupimm does for each kind of number, a hexadecimal digit each: 0 keeps the first operand, 1 takes the second,
+# 2 takes it as a quiet nan. From the right: quiet and signaling nan, zero, one, -inf, inf, negative, positive.
 _SECOND_IF_SPECIAL = 0x00110121
 
 
