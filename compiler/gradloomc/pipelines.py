@@ -10,6 +10,7 @@ from gradloomc.dialects import loops, nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.core import Op
+from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
@@ -58,7 +59,7 @@ def to_kernels(function: Op) -> Op:
 def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozenset()) -> Op:
     """Return a function of the nd level on the loops level, as code is written from it."""
     lowered = lower_to_loops(to_kernels(function), vector_bits)
-    return parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features)))
+    return ask_ahead(parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features))))
 
 
 def lower(

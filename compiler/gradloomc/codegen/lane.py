@@ -23,6 +23,10 @@ from gradloomc.lowering.index_maps import inside_range
 from gradloomc.lowering.loops import neutral_element
 
 
+# The bytes that a prefetch brings, and where LLVM's brings what will be read.
+_LINE, _SECOND_LEVEL = 64, 2
+
+
 class Lane:
     """Writes the body of one innermost loop: in full (a piece of a main loop) or under a mask (up to `limit`)."""
 
@@ -58,6 +62,10 @@ class Lane:
         for op in nest.ops:
             if op.results and op.results[0] in needed:
                 self.write(op)
+        if self.limit is None:
+            for op in nest.ops:
+                if op.kind is loops.prefetch:
+                    self.prefetch(op)
         updates = {}
         for op in active:
             value = self.value(op.operands[0])
@@ -194,6 +202,18 @@ class Lane:
         else:
             name = self.gather(buffer, index_map, base, mask)
         return self.nest.from_memory(self.v, name, buffer.element)
+
+    def prefetch(self, op: Op) -> None:
+        """Ask for the lines of a vector of neighbours."""
+        nest, buffer = self.nest, self.nest.buffers[op.operands[0]]
+        memory, index_map = memory_scalar(buffer.element), op.attributes["map"]
+        base = nest.element_pointer(self.row, buffer, nest.offset(self.row, buffer, index_map, nest.inner))
+        self.body.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for first in range(0, self.width, _LINE // buffer.element.itemsize):
+            start = self.row.emit(f"getelementptr {memory}, ptr {base}, i64 {first}", "ptr")
+            line = self.body.emit(f"getelementptr {memory}, ptr {start}, i64 {self.point}", "ptr")
+            how = f"i32 {int(op.attributes['write'])}, i32 {_SECOND_LEVEL}, i32 1"
+            self.body.effect(f"call void @llvm.prefetch.p0(ptr {line}, {how})")
 
     def load_mask(self, buffer: Buffer, axis: int, coefficient: int, offset: int) -> str:
         """Return the mask of lanes whose element exists."""

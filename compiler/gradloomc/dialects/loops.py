@@ -54,6 +54,13 @@ reduce = OpDef(
     attributes=("combine", "dims", "low", "high"),
     effects=True,
 )
+prefetch = OpDef(
+    "loops.prefetch",
+    "Ask for the memory at the mapped point, which is read, or with `write` written, soon; beyond the end, for the last.",
+    type_rule=lambda buffer, map, write: (),
+    attributes=("map", "write"),
+    effects=True,
+)
 fill = OpDef(
     "loops.fill",
     "Set all elements of a buffer to one number.",

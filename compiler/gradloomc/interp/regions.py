@@ -112,6 +112,8 @@ def _run_nest(
             environment[inner.results[0]] = points.read(buffer, inner.attributes["map"])
         elif inner.kind in (loops.store, loops.reduce):
             _write(inner, environment, points)
+        elif inner.kind is loops.prefetch:
+            continue
         else:
             environment[inner.results[0]] = _run_point_op(interpreter, inner, environment, points)
     return []

@@ -85,6 +85,8 @@ def nest_work(op: Op) -> tuple[int, int]:
     depths = loop_depths(ops)
     arithmetic = traffic = 0
     for inside in ops:
+        if inside.kind is loops.prefetch:
+            continue
         element = (inside.results or inside.operands)[0].type
         size = max(4, element.itemsize)  # type: ignore[union-attr]
         depth = depths[inside.results[0]] if inside.results else inner

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gradloomc.ir.core import Module
+from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
@@ -78,6 +79,19 @@ class Parallelize(Pass):
     def run(self, module: Module) -> None:
         for function in module.block.ops:
             parallelize_function(function)
+
+
+@dataclass(frozen=True)
+class AskAhead(Pass):
+    """Let the nest of a tile that computes most ask for the memory that the tiles need next."""
+
+    name: ClassVar[str] = "ask-ahead"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = reads
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            ask_ahead(function)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from gradloomc.passes.base import Pass
 
 PASSES: dict[str, str] = {
     "adjoint": "gradloomc.ad.passes:Adjoint",
+    "ask-ahead": "gradloomc.lowering.passes:AskAhead",
     "canonicalize": "gradloomc.passes.cleanup:Canonicalize",
     "cse": "gradloomc.passes.cleanup:CSE",
     "dce": "gradloomc.passes.cleanup:DCE",

@@ -16,6 +16,8 @@ func.func @sum(%x: memref<4x2xf64>, %w: memref<?xf64>) -> memref<f64> {
   loops.nest %2, %0 {extents = array<i64: 8>, width = 8} : (memref<8xf64>, memref<f64>) -> () {
     // CHECK-NEXT: %3 = loops.load %2 {map = [array<i64: 0, 1, 0>]} : (memref<8xf64>) -> f64
     %3 = loops.load %2 {map = [array<i64: 0, 1, 0>]} : (memref<8xf64>) -> f64
+    // CHECK-NEXT: loops.prefetch %2 {map = [array<i64: 0, 1, 4>], write = true} : memref<8xf64>
+    loops.prefetch %2 {map = [array<i64: 0, 1, 4>], write = true} : memref<8xf64>
     // CHECK-NEXT: loops.store %3, %2 {dims = array<i64: 0>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<8xf64>) -> ()
     loops.store %3, %2 {dims = array<i64: 0>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<8xf64>) -> ()
     // CHECK-NEXT: loops.reduce %3, %0 {combine = "add", dims = array<i64>, high = array<i64: 8>, low = array<i64: 0>} : (f64, memref<f64>) -> ()
