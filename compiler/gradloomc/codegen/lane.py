@@ -22,7 +22,6 @@ from gradloomc.ir.core import Op, Value
 from gradloomc.lowering.index_maps import inside_range
 from gradloomc.lowering.loops import neutral_element
 
-
 # The bytes that a prefetch brings, and where LLVM's brings what will be read.
 _LINE, _SECOND_LEVEL = 64, 2
 

@@ -56,7 +56,7 @@ reduce = OpDef(
 )
 prefetch = OpDef(
     "loops.prefetch",
-    "Ask for the memory at the mapped point, which is read, or with `write` written, soon; beyond the end, for the last.",
+    "Ask for the memory at the mapped point, which is read soon, or with `write` written; beyond the end, at the end.",
     type_rule=lambda buffer, map, write: (),
     attributes=("map", "write"),
     effects=True,

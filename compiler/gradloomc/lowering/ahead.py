@@ -1,8 +1,8 @@
 """Ahead: while a group of nests computes on one tile of rows, let it ask for the memory that comes next.
 
-The nests of a group take turns on a tile. The first one waits for memory, the heaviest has memory idle, and the last one
-waits again, for the lines that it writes to. So the heaviest nest asks for the next tile's rows of what the group reads,
-and for this tile's rows of what nests after it store: a few instructions for a line, which arrives while others compute.
+The nests of a group take turns on a tile. The first one waits for memory, the heaviest leaves memory idle, and the last
+one waits again, for the lines that it writes to. So the heaviest nest asks for the next tile's rows of what the group
+reads, and for this tile's rows of what nests after it store: a few instructions for each line.
 """
 
 from gradloomc.dialects import loops
