@@ -26,6 +26,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"ad", "lowering", "interp"},
         {"codegen"},
         {"pipelines"},
+        {"known"},
         {"tools"},
     ],
     "gradloom": [{"trace", "exec"}],

@@ -6,9 +6,11 @@ LLVM is loaded by the first compilation, everything else when it is first used.
 
 from typing import TYPE_CHECKING, Any
 
+import gradloom.derivatives
 import gradloom.exec.executable
 import gradloom.program
-import gradloom.transforms  # noqa: F401  (imported for its cost alone, as the two above)
+import gradloom.resizing
+import gradloom.transforms  # noqa: F401  (imported for its cost alone, as those above)
 
 __version__ = "0.1.0"
 

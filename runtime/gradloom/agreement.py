@@ -97,9 +97,16 @@ def _rebuild(op: Op, values: dict[Value, Value], block: Block) -> None:
 
 
 def same_program(function: Op, program: Program, other: Program) -> bool:
-    """Tell whether `function`, which stands for that of `program`, and the program `other` say the same."""
+    """Tell whether two programs say the same.
+
+    What is compared are the traced functions, because user's code and NumPy ran there; what is derived from equal ones
+    by the same steps is equal.
+
+    Args:
+        function: stands for the traced function of `program`, for the lengths of `other`.
+    """
+    if program.derivation.steps != other.derivation.steps or program.result != other.result:
+        return False
     names = _Names()
     mine = names.of_results(function, program.primal.captured)
-    if mine != names.of_results(other.function, other.primal.captured):
-        return False
-    return program.result == other.result
+    return mine == names.of_results(other.primal.function, other.primal.captured)

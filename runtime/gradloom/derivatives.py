@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.program import Fixed, Primal, Program, Result, Slot, keep_results, tuple_of
+from gradloom.program import Fixed, Primal, Program, Result, Slot, tuple_of
 from gradloom.signature import Argument
 from gradloom.trace.capture import lift
 from gradloom.trace.tracer import Tracer
 from gradloom.tree import LEAF, TUPLE
-from gradloomc.ad.transform import jvp_of, vjp_of
+from gradloomc.ad.derivation import Derivation
 from gradloomc.dialects import nd
 from gradloomc.ir.attributes import Dense
 from gradloomc.ir.core import Value
@@ -23,7 +23,7 @@ from gradloomc.ir.types import TensorType, tensor
 
 def value_program(primal: Primal) -> Program:
     """Return the program of the function itself."""
-    return Program(primal, primal.function, with_aux(primal, primal.result))
+    return Program(primal, Derivation(primal.function), with_aux(primal, primal.result))
 
 
 def with_aux(primal: Primal, result: Result) -> Result:
@@ -41,7 +41,7 @@ def gradient_program(
     """
     active = primal.parameters.active_leaves(arguments, primal.leaves)
     primal.check_scalar(what)
-    derived = vjp_of(primal.function, [primal.position[i] for i in active], unit_seed=True)
+    derived = Derivation(primal.function).vjp([primal.position[i] for i in active], unit_seed=True)
     first = len(primal.types)
     gradients = [like_argument(argument, active, first) for argument in arguments]
     gradient = gradients[0] if single else tuple_of(gradients)
@@ -67,7 +67,7 @@ def pushforward_program(primal: Primal, active: Sequence[int], with_value: bool)
     With aux, (tangent, aux) or (value, tangent, aux). A result that is no float has the tangent
     None.
     """
-    derived = jvp_of(primal.function, [primal.position[i] for i in active])
+    derived = Derivation(primal.function).jvp([primal.position[i] for i in active])
     types = primal.types
     tangent_of = {slot: len(types) + k for k, slot in enumerate(primal.float_results())}
     slots: list[Slot] = []
@@ -84,7 +84,7 @@ def pushforward_program(primal: Primal, active: Sequence[int], with_value: bool)
 def aux_program(primal: Primal) -> Program:
     """Return the program of the aux alone."""
     assert primal.aux is not None
-    return Program(primal, primal.function, primal.aux)
+    return Program(primal, Derivation(primal.function), primal.aux)
 
 
 def _flat(slots: Sequence[int]) -> Result:
@@ -95,14 +95,14 @@ def pushforward_flat_program(
     primal: Primal, active: Sequence[int], outputs: Sequence[int]
 ) -> Program:
     """Return (arrays, tangents of the active leaves) -> the tangents of the given float results."""
-    derived = jvp_of(primal.function, [primal.position[i] for i in active])
+    derived = Derivation(primal.function).jvp([primal.position[i] for i in active])
     tangent_of = {slot: len(primal.types) + k for k, slot in enumerate(primal.float_results())}
     return Program(primal, derived, _flat([tangent_of[slot] for slot in outputs]))
 
 
 def pullback_flat_program(primal: Primal, active: Sequence[int], outputs: Sequence[int]) -> Program:
     """Return (arrays, cotangents of the given results) -> the cotangents of the active leaves."""
-    derived = vjp_of(keep_results(primal.function, outputs), [primal.position[i] for i in active])
+    derived = Derivation(primal.function).keep(outputs).vjp([primal.position[i] for i in active])
     return Program(primal, derived, _flat(range(len(outputs), len(outputs) + len(active))))
 
 
@@ -155,7 +155,6 @@ def pullback_program(
     """Return (arrays, cotangents of the result) -> a tuple with the cotangent of each argument."""
     known = set(primal.float_results())
     floats = [slot for slot in primal.result.slots if isinstance(slot, int) and slot in known]
-    value_only = keep_results(primal.function, floats)
-    derived = vjp_of(value_only, [primal.position[i] for i in active])
+    derived = Derivation(primal.function).keep(floats).vjp([primal.position[i] for i in active])
     parts = [like_argument(argument, active, len(floats)) for argument in arguments]
     return Program(primal, derived, tuple_of(parts))

@@ -27,12 +27,13 @@ from gradloom.tree import (
     unflatten,
 )
 from gradloom.tree_code import builder_of
+from gradloomc.ad.derivation import Derivation
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import DifferentiationError
-from gradloomc.ir.inline import copy_function, inline_function
+from gradloomc.ir.inline import inline_function
 from gradloomc.ir.location import Location
-from gradloomc.ir.types import TensorType, function
+from gradloomc.ir.types import TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,33 +277,37 @@ class Program:
         "_conversions",
         "_picks",
         "_shapes",
+        "derivation",
         "executable",
         "family",
         "finish",
         "form",
-        "function",
         "primal",
         "result",
         "takes_leaves_as_they_are",
     )
 
-    def __init__(self, primal: Primal, function: Op, result: Result):
+    def __init__(self, primal: Primal, derivation: Derivation, result: Result):
         self.primal = primal
-        self.function, self.result = _prune(function, result)
+        self.derivation, self.result = _prune(derivation, result)
         self.executable: Any = None
         self.family: Any = None  # what serves other lengths
 
     @property
+    def function(self) -> Op:
+        """The function on IR, which is made when somebody reads it: running it may not need it."""
+        return self.derivation.function
+
+    @property
     def types(self) -> list[TensorType]:
         """The types of the function's results."""
-        return [value.type for value in body_of(self.function).terminator.operands]
+        return self.derivation.types
 
     # --- natively ---------------------------------------------------------------------------------
 
     def compile(self) -> "Program":
         """Make native code; afterwards the program can be called."""
-        # The executable cleans its function in place, and more may be derived from the primal's.
-        return self.load(Executable(copy_function(self.function)), self.primal, self.types)
+        return self.load(Executable(self.derivation), self.primal, self.types)
 
     def load(self, executable: Executable, primal: Primal, types: Sequence[TensorType]) -> "Program":
         """Take an executable; of the primal and the types of the results, the extents do not matter here."""
@@ -365,24 +370,9 @@ class Program:
         return inline_function(self.function, operands)
 
 
-def _prune(function: Op, result: Result) -> tuple[Op, Result]:
+def _prune(derivation: Derivation, result: Result) -> tuple[Derivation, Result]:
     """Leave only those results that are used, once each."""
     used = sorted({slot for slot in result.slots if isinstance(slot, int)})
-    count = len(body_of(function).terminator.operands)
-    if used == list(range(count)):
-        return function, result
     number = {slot: i for i, slot in enumerate(used)}
     slots = tuple([slot if isinstance(slot, Fixed) else number[slot] for slot in result.slots])
-    return keep_results(function, used), Result(result.structure, slots)
-
-
-def keep_results(original: Op, positions: Sequence[int]) -> Op:
-    """Return a copy of a function that returns only the results at `positions`."""
-    copy = copy_function(original)
-    end = body_of(copy).terminator
-    end.set_operands([end.operands[i] for i in positions])
-    types = original.attributes["function_type"]
-    copy.attributes["function_type"] = function(
-        types.inputs, tuple([types.results[i] for i in positions])
-    )
-    return copy
+    return derivation.keep(used), Result(result.structure, slots)

@@ -18,6 +18,7 @@ from gradloom.program import Primal, Program
 from gradloom.signature import Call, Leaf
 from gradloom.trace.lengths import open_scope
 from gradloom.trace.shadow import is_users_file
+from gradloomc.ad.derivation import Derivation
 from gradloomc.codegen.program import Program as NativeProgram
 from gradloomc.ir.core import Op
 from gradloomc.ir.inline import copy_function
@@ -173,12 +174,17 @@ class Family:
         for sizes, program in self.seen:
             values = template.values(sizes)
             if values is not None:
-                return same_program(Resizer(values).function(template.program.function), template.program, program)
+                return self.is_same(template, values, program)
         values = template.values(sizes_of(call))
         if values is None:
             return False
         plain = make(Primal(user.parameters, call, user.parameters.read(call), has_aux))
-        return same_program(Resizer(values).function(template.program.function), template.program, plain)
+        return self.is_same(template, values, plain)
+
+    def is_same(self, template: "Template", values: dict[str, int], other: Program) -> bool:
+        """Tell whether the template says, with these values put in, what another program says."""
+        program = template.program
+        return same_program(Resizer(values).function(program.primal.function), program, other)
 
     def explain(self) -> list[str]:
         """Return what `explain()` says of lengths."""
@@ -278,23 +284,23 @@ class Template:
 class Resized(Program):
     """A template's program for one set of lengths. What only people look at is made when they do."""
 
-    __slots__ = ("_function", "_primal", "_resize", "_template")
+    __slots__ = ("_derivation", "_primal", "_resize", "_template")
 
     def __init__(self, template: Template, values: dict[str, int], native: NativeProgram):
         self._template, self._resize = template, Resizer(values)
-        self._function: Op | None = None
+        self._derivation: Derivation | None = None
         self._primal: Primal | None = None
         self.result = template.program.result
         self.family = None
         program = template.program
-        self.load(Executable(program=native), program.primal, program.types)
+        self.load(Executable(native), program.primal, program.types)
 
     @property
-    def function(self) -> Op:  # type: ignore[override]
+    def derivation(self) -> Derivation:  # type: ignore[override]
         """The function on IR, for these lengths."""
-        if self._function is None:
-            self._function = self._resize.function(self._template.program.function)
-        return self._function
+        if self._derivation is None:
+            self._derivation = Derivation(self._resize.function(self._template.program.function))
+        return self._derivation
 
     @property
     def primal(self) -> Primal:  # type: ignore[override]

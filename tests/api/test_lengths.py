@@ -11,6 +11,7 @@ import gradloom.exec.executable as executable
 import gradloom.program as program
 import gradloom.resizing as resizing
 import gradloomc.codegen.native as native
+import gradloomc.known as known
 from gradloom import compile_grad, hessian, value_and_grad, vjp
 from gradloom.function import UserFunction, user_function
 
@@ -47,8 +48,10 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
     count(program, "trace_flat", "traces")
     count(executable, "lower", "lowered")
+    count(known, "lower", "lowered")
     count(executable, "compile_program", "compiled")
     monkeypatch.setattr(native, "_modules", {})
+    monkeypatch.setattr(known, "fingerprint", lambda: "")  # nothing was lowered in another process
     yield counted
 
 

@@ -78,7 +78,7 @@ def run_both(build: Callable[..., list[Any]], arrays: list[np.ndarray]) -> None:
     assert uses_library(program.text) and program.written_out is not None
     second = program.written_out().text
     assert not uses_library(second)
-    executable = Executable(function, program)
+    executable = Executable(program)
     found = []
     for text, level in ((program.text, 0), (program.text, 1), (second, 0), (second, 1)):
         executable.steps = [(True, step) for step in functions_of(program, text, level)]

@@ -42,7 +42,7 @@ def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_chunks(monkeypatch: pytest.MonkeyPatch, own_rules: None) -> None:
     """Let every nest that can be cut be cut, into many chunks."""
     monkeypatch.setattr(parallelize, "LEAST_WORK", 0)
     monkeypatch.setattr(parallelize, "CHUNK_WORK", 1)

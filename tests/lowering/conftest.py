@@ -8,7 +8,7 @@ from gradloomc.lowering import loops, tile
 
 
 @pytest.fixture
-def small_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_plans(monkeypatch: pytest.MonkeyPatch, own_rules: None) -> None:
     """Plan as for long arrays: 128-bit vectors two at a time, short blocks of sums, tiles of a few rows."""
     monkeypatch.setattr(host(), "vector_bits", 128)
     monkeypatch.setattr(loops, "LONG_NEST", 64)

@@ -14,6 +14,7 @@ from gradloomc.codegen.elf import NotFlat, flatten
 from gradloomc.codegen.host import Host, decode_host, encode_host, host_key
 from gradloomc.codegen.image import CannotLoad, decode, encode, load
 from gradloomc.codegen.llvm_process import begin, has_begun, llvm
+from gradloomc.codegen.source import Source
 
 __all__ = [
     "Counts",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 # Part of the keys: goes up when the same text is compiled to other code, or what is stored changes its form.
-_GENERATION = "native 2"
+_GENERATION = "native 3"
 _IMAGE, _OBJECT = b"I", b"O"
 
 _DECLARED = re.compile(r"^(?:declare [^@]*@|@)([\w.]+)(?:\(| = external)", re.MULTILINE)
@@ -104,13 +105,13 @@ def _find_host() -> Host:
     return found
 
 
-def module_key(text: str, level: int = 1) -> str:
+def module_key(source: Source, level: int = 1) -> str:
     """Return the key of a module's code on this machine; `level` is LLVM's level of code generation."""
-    return digest(_GENERATION, host().signature, str(level), text)
+    return digest(_GENERATION, host().signature, str(level), source.digest)
 
 
 def compile_module(
-    text: str,
+    source: Source | str,
     symbols: Sequence[str],
     given: Given | None = None,
     level: int = 1,
@@ -120,6 +121,7 @@ def compile_module(
     """Return the functions `symbols` of a module. The code stays for the life of the process.
 
     Args:
+        source: its LLVM text, which is read only if it has to be compiled.
         given: returns the address of a function that the module declares, or 0 for those of `imports` and the process.
         level: of LLVM's code generation, 0 or 1.
         key: under which the code is found again, if not that of the text.
@@ -130,10 +132,12 @@ def compile_module(
     """
     if not symbols:
         return Module({}, "memory")
-    key = key or module_key(text, level)
+    if isinstance(source, str):
+        source = Source(source)
+    key = key or module_key(source, level)
     found = find_module(key, symbols, given, again)
     if found is None:
-        found = Module(_from_llvm(key, text, symbols, given, level), "llvm")
+        found = Module(_from_llvm(key, source.read(), symbols, given, level), "llvm")
         _modules[key] = found.addresses
     return found
 

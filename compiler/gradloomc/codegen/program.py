@@ -13,6 +13,7 @@ from gradloomc.codegen import gemm
 from gradloomc.codegen.function import Places
 from gradloomc.codegen.mathlib import LIBRARY, uses_library
 from gradloomc.codegen.segment import Segment
+from gradloomc.codegen.source import Source
 from gradloomc.codegen.x86 import features_of
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
@@ -49,7 +50,7 @@ class ExternStep(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What a run-time needs: the text to compile, memory slots, and steps in order.
+    """What a run-time needs: the source of what is compiled, memory slots, and steps in order.
 
     Slots come in the order arguments, constants, `pool`, results, temporaries. The slot `pool`, if there is one, stands
     for the control block of the worker pool (`workers.py`), of which the program has nests for. `returned` says which
@@ -59,7 +60,7 @@ class Program(NamedTuple):
     run takes.
     """
 
-    text: str
+    source: Source
     sizes: list[int]
     slots: list[Slot]
     arguments: list[int]
@@ -80,6 +81,11 @@ class Program(NamedTuple):
     large_products: tuple[str, ...] = ()  # the element types of products that several threads may share
     work: float = 0.0
     written_out: "Callable[[], Program] | None" = None
+
+    @property
+    def text(self) -> str:
+        """The LLVM text."""
+        return self.source.read()
 
 
 class ProgramWriter:
@@ -150,7 +156,7 @@ class ProgramWriter:
         attributes = f"attributes #0 = {{ {self.attributes} }}"
         parts = [*self.declarations, *self.helpers.values(), *self.functions, attributes]
         program = Program(
-            "\n".join(parts) + "\n",
+            Source("\n".join(parts) + "\n"),
             self.places.sizes.values,
             self.slots,
             arguments,

@@ -26,10 +26,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gradloomc.codegen.cache import digest
+from gradloomc.codegen.fingerprint import fingerprint
 from gradloomc.codegen.image import process_symbol
 from gradloomc.codegen.mathlib import is_library_symbol, library_text
 from gradloomc.codegen.native import Given, Module, compile_module, counts, find_module, host, module_key
 from gradloomc.codegen.program import NativeStep, Program
+from gradloomc.codegen.source import Source
 
 __all__ = ["Tiers", "compile_program", "library_addresses", "tiers"]
 
@@ -136,7 +138,7 @@ class Tiers:
             return Module({}, "memory")
 
         given = library_addresses(attributes)
-        key = module_key(program.text, 0)
+        key = module_key(program.source, 0)
         known = self.code.get(key)
         if known is not None:
             counts.in_memory += 1
@@ -147,11 +149,11 @@ class Tiers:
 
     def _make(self, key: str, program: Program, symbols: Sequence[str], given: Given) -> Module:
         seconds = _seconds(program)
-        compiling = _SECONDS_AT_LEAST + _SECONDS_PER_BYTE * len(program.text)
+        compiling = _SECONDS_AT_LEAST + _SECONDS_PER_BYTE * program.source.size
         if not self._available() or seconds > _AT_ONCE * compiling:
             self.at_once += 1
             return _compile_second(key, program, symbols, given)
-        first = compile_module(program.text, symbols, given, level=0, key=key)
+        first = compile_module(program.source, symbols, given, level=0, key=key)
         calls = max(1, round(compiling / (seconds + _SECONDS_PER_CALL)))
         trampolines = {symbol: self._trampoline() for symbol in symbols}
         for symbol, trampoline in trampolines.items():
@@ -253,7 +255,9 @@ def library_addresses(attributes: str) -> Given:
     def given(name: str) -> int:
         if not is_library_symbol(name):
             return 0
-        return compile_module(library_text(name, attributes), [name]).addresses[name]
+        source = Source(make=lambda: library_text(name, attributes))  # long, and not needed where its code is on disk
+        key = digest("library", fingerprint(), host().signature, name, attributes) if fingerprint() else None
+        return compile_module(source, [name], key=key).addresses[name]
 
     return given
 
@@ -285,13 +289,13 @@ def _second_key(key: str) -> str:
 
 def _compile_second(key: str, program: Program, symbols: Sequence[str], given: Given) -> Module:
     """Compile a program for speed; the code is found again under the key of its first tier."""
-    text = program.text
+    source = program.source
     if program.written_out is not None:
         other = program.written_out()
         if _form(other) != _form(program):
             raise AssertionError("the tiers of a program differ in more than their text")
-        text = other.text
-    return compile_module(text, symbols, given, key=_second_key(key))
+        source = other.source
+    return compile_module(source, symbols, given, key=_second_key(key))
 
 
 def _form(program: Program) -> Any:

@@ -98,6 +98,10 @@ class Extent:
     def __eq__(self, other: Any) -> Any:
         if self is other:
             return True
+        if type(other) is int:  # most often what is compared with is 0 or 1, and known to be less
+            low, high = self.scope.bounds(self)
+            if low > other or high < other:
+                return False
         return _compared(self, other, lambda difference: self.scope.is_zero(difference))
 
     def __ne__(self, other: Any) -> Any:
@@ -105,16 +109,16 @@ class Extent:
         return same if same is NotImplemented else not same
 
     def __lt__(self, other: Any) -> Any:
-        return _compared(self, other, lambda difference: self.scope.is_positive(-difference))
+        return _ordered(self, other, 0, True)
 
     def __gt__(self, other: Any) -> Any:
-        return _compared(self, other, self.scope.is_positive)
+        return _ordered(self, other, 1, False)
 
     def __le__(self, other: Any) -> Any:
-        return _compared(self, other, lambda difference: not self.scope.is_positive(difference))
+        return _ordered(self, other, 1, True)
 
     def __ge__(self, other: Any) -> Any:
-        return _compared(self, other, lambda difference: not self.scope.is_positive(-difference))
+        return _ordered(self, other, 0, False)
 
     def __bool__(self) -> bool:
         return not self.scope.is_zero(self)
@@ -204,8 +208,10 @@ def _whole(x: Extent, other: Any, whole: Callable[[Any, Any], Any], compute: Cal
 
 
 def _sum(x: Extent, y: Any) -> Any:
+    if type(y) is int:
+        return x.scope.shifted(x, y)
     terms = dict(x.terms)
-    for monomial, coefficient in y.terms if type(y) is Extent else (((), y),):
+    for monomial, coefficient in y.terms:
         terms[monomial] = terms.get(monomial, 0) + coefficient
     return x.scope.make(terms)
 
@@ -248,6 +254,19 @@ def exact_quotient(terms: Terms, divisor: Terms) -> Terms | None:
             return None
         result[tuple(left)] = coefficient // number
     return result
+
+
+def _ordered(x: Extent, other: Any, shift: int, below: bool) -> Any:
+    """Tell whether x is less than other + shift, for a shift of 0 or 1; the opposite where `below` does not hold."""
+    if type(other) is int:  # most often it is known, and needs neither a difference nor a guard
+        low, high = x.scope.bounds(x)
+        if high < other + shift:
+            return below
+        if low >= other + shift:
+            return not below
+    is_positive = x.scope.is_positive
+    found = _compared(x, other, is_positive if shift else lambda difference: is_positive(-difference))
+    return found if found is NotImplemented else found != (below == bool(shift))
 
 
 def _compared(x: Extent, other: Any, decide: Callable[[Any], bool]) -> Any:

@@ -14,6 +14,7 @@ from gradloomc.ir.amounts import Amount, Choice
 from gradloomc.ir.extents import Extent, Monomial, Terms, evaluated, exact_quotient, hint_of, text_of
 
 FAR = 1 << 62  # no extent is as large
+_CONSTANT: Monomial = ()
 LEAST = 2  # a symbol is at least this: extents of 0 and 1 mean other programs (nothing to do, broadcasts)
 
 
@@ -108,7 +109,19 @@ class Scope:
             return 0
         if len(terms) == 1 and () in terms:
             return terms[()]
-        key = tuple(sorted(terms.items()))
+        return self._interned(tuple(sorted(terms.items())))
+
+    def shifted(self, x: "Extent", by: int) -> "Extent":
+        """Return x + by for a plain number."""
+        if by == 0:
+            return x
+        terms = x.terms
+        if not terms[0][0]:  # the constant comes first
+            by += terms[0][1]
+            terms = terms[1:]
+        return self._interned(((_CONSTANT, by), *terms) if by else terms)
+
+    def _interned(self, key: tuple[tuple[Monomial, int], ...]) -> "Extent":
         found = self._extents.get(key)
         if found is None:
             found = self._extents[key] = Extent(self, key, self._value(key))
@@ -162,6 +175,18 @@ class Scope:
 
     def bounds(self, x: "Extent") -> tuple[int, int]:
         """Return numbers that `x` is never below and never above."""
+        low = high = 0
+        for factors, coefficient in x.terms:
+            if not factors:
+                least = most = 1
+            elif len(factors) == 1 and factors[0] in self.low:
+                least, most = self.low[factors[0]], self.high[factors[0]]
+            else:
+                break
+            low += coefficient * (least if coefficient > 0 else most)
+            high += coefficient * (most if coefficient > 0 else least)
+        else:  # linear in symbols
+            return low, high
         return math.ceil(self._bound(x, -1)), math.floor(self._bound(x, 1))
 
     def _bound(self, x: "Extent", side: int) -> Fraction:

@@ -22,12 +22,14 @@ from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import pool
 from gradloom.exec.programs import Frames, NativeProgram, Plans
 from gradloom.exec.tables import Arguments, Building, State, Watched
+from gradloomc.ad.derivation import Derivation
 from gradloomc.codegen.native import host
 from gradloomc.codegen.program import ExternStep
 from gradloomc.codegen.program import Program as LoweredProgram
 from gradloomc.codegen.tiers import compile_program
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
+from gradloomc.known import lowered
 from gradloomc.pipelines import lower
 
 Array = np.ndarray[Any, Any]
@@ -78,6 +80,13 @@ def lower_for_host(function: Op) -> LoweredProgram:
     return lower(function, native.vector_bits, native.function_attributes, blas.convention, library=True)
 
 
+def known_for_host(function: Op | Derivation) -> LoweredProgram:
+    """Return a function lowered to a program for this machine, from the store if it was lowered before."""
+    if isinstance(function, Derivation):
+        return lowered(function, host(), blas.convention)
+    return lowered(Derivation(function), host(), blas.convention, lambda: function)
+
+
 class Frame:
     """What one call in progress works on: the pointer table, and all arrays by slot, temporaries included.
 
@@ -119,20 +128,16 @@ class Executable(NativeCallable, native=True):
     order. It returns a sequence of new arrays that share memory with nothing.
 
     Args:
-        function: a func.func on the nd level; it is cleaned in place and must not be changed afterwards.
-        program: what it was lowered to, if it was already.
+        function: a func.func on the nd level, which lowering changes, so nobody else may use it afterwards; or how one
+            is made; or what it was lowered to.
 
     Attributes:
         native: what the native entry runs; None as long as there is none.
     """
 
-    def __init__(self, function: Op | None = None, program: LoweredProgram | None = None):
+    def __init__(self, function: Op | Derivation | LoweredProgram):
         start = time.perf_counter()
-        self.function = function
-        if program is None:
-            assert function is not None
-            program = lower_for_host(function)
-        self.program = program
+        self.program = program = function if isinstance(function, LoweredProgram) else known_for_host(function)
         lowered = time.perf_counter()
         functions, reused = native_functions(program)
         self.slot_types = [(slot.shape, slot.element.dtype) for slot in program.slots]

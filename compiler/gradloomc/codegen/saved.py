@@ -1,0 +1,115 @@
+"""Lowered programs as bytes: all of a program but its text, which is made again if somebody reads it.
+
+What cannot be written plainly (an attribute of an unknown kind, large constants) is not encoded.
+"""
+
+import marshal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradloomc.codegen.program import ExternStep, NativeStep, Program, Slot
+from gradloomc.codegen.source import Source
+from gradloomc.ir.types import SCALARS, ScalarType
+
+# Constants of more bytes than this are not kept with a program.
+MOST_BYTES = 1 << 20
+_FORMAT = 4
+_NUMBERS = ("bytes_moved", "bytes_ideal", "nests", "externs", "products", "chunked", "chunked_work", "work")
+
+
+class NotPlain(Exception):
+    """A program holds something that is not written as bytes."""
+
+
+def encode(program: Program) -> bytes | None:
+    """Return a program as bytes; None if it holds something that is not written."""
+    if sum(array.nbytes for _, array in program.constants) > MOST_BYTES:
+        return None
+    try:
+        return marshal.dumps(
+            (
+                program.source.digest,
+                program.source.size,
+                program.written_out is not None,
+                _plain(program.sizes),
+                [(_plain(slot.shape), slot.element.text) for slot in program.slots],
+                [(slot, array.dtype.str, array.shape, array.tobytes()) for slot, array in program.constants],
+                [step.symbol if isinstance(step, NativeStep) else _plain(step) for step in program.steps],
+                [_plain(getattr(program, name)) for name in _FIELDS],
+            ),
+            _FORMAT,
+        )
+    except NotPlain:
+        return None
+
+
+_FIELDS = ("arguments", "pool", "results", "temporaries", "returned", "lifetimes", "large_products", *_NUMBERS)
+
+
+def decode(data: bytes, make: Callable[[], Program]) -> Program:
+    """Return the program that `encode` made bytes of.
+
+    Args:
+        make: lowers it again, for its text.
+
+    Raises:
+        ValueError: they are the bytes of something else.
+    """
+    try:
+        digest, size, calls_library, sizes, slots, constants, steps, fields = marshal.loads(data)
+        source = Source(digest=digest, size=size, make=lambda: make().text)
+        return Program(
+            source,
+            sizes,
+            [Slot(shape, SCALARS[element]) for shape, element in slots],
+            constants=[
+                (slot, np.frombuffer(content, np.dtype(dtype)).reshape(shape))
+                for slot, dtype, shape, content in constants
+            ],
+            steps=[NativeStep(step) if type(step) is str else ExternStep(*_restored(step)) for step in steps],
+            written_out=(lambda: _written_out(make)) if calls_library else None,
+            **dict(zip(_FIELDS, [_restored(field) for field in fields], strict=True)),
+        )
+    except (TypeError, EOFError, KeyError, AttributeError) as error:
+        raise ValueError(f"no program: {error}") from error
+
+
+def _written_out(make: Callable[[], Program]) -> Program:
+    """Return the form of a program that calls no vector-math library."""
+    program = make()
+    return program if program.written_out is None else program.written_out()
+
+
+_KEPT = frozenset({int, float, str, bool, bytes, type(None)})
+
+
+def _plain(x: Any) -> Any:
+    """Return nested containers with scalar types written as sets of their names."""
+    kind = type(x)
+    if kind in _KEPT:
+        return x
+    if kind is list:
+        return [_plain(item) for item in x]
+    if kind is dict:
+        return {name: _plain(item) for name, item in x.items()}
+    if kind is ScalarType:
+        return frozenset({x.text})
+    if isinstance(x, tuple):
+        return tuple([_plain(item) for item in x])
+    raise NotPlain
+
+
+def _restored(x: Any) -> Any:
+    kind = type(x)
+    if kind is frozenset:
+        (text,) = x
+        return SCALARS[text]
+    if kind is list:
+        return [_restored(item) for item in x]
+    if kind is tuple:
+        return tuple([_restored(item) for item in x])
+    if kind is dict:
+        return {name: _restored(item) for name, item in x.items()}
+    return x

@@ -1,0 +1,98 @@
+"""What tells one function from another, as bytes: equal bytes mean that the same is computed.
+
+Everything that passes may decide by is in them: kinds of ops, operands, attributes with all their numbers to the bit,
+types. What only people see is not: names and places in the user's program.
+"""
+
+import marshal
+from typing import Any
+
+import numpy as np
+
+from gradloomc.ir.attributes import Dense
+from gradloomc.ir.core import Op, Value
+from gradloomc.ir.extents import is_symbolic
+from gradloomc.ir.types import FunctionType, MemRefType, ScalarType, TensorType, Type
+
+# Arrays of numbers beyond this many bytes are not looked at: a function that holds them has no identity.
+MOST_BYTES = 1 << 20
+# The second format of marshal writes equal values equally; later ones refer back to objects that are shared.
+_FORMAT = 2
+
+
+class NoIdentity(Exception):
+    """A function holds something that is not known to be the same in another process."""
+
+
+def identity_of(function: Op) -> bytes | None:
+    """Return the identity of a function; None if it depends on lengths that are not fixed, or holds large arrays."""
+    try:
+        return plain_bytes(_listed(function))
+    except NoIdentity:
+        return None
+
+
+def plain_bytes(x: Any) -> bytes:
+    """Return nested lists and tuples of plain values as bytes, equal ones for equal values."""
+    return marshal.dumps(x, _FORMAT)
+
+
+def _listed(function: Op) -> list[Any]:
+    """Return a function as nested lists of plain values."""
+    block = function.regions[0].block
+    types: dict[Type, int] = {}
+    numbers: dict[Value, int] = {}
+    parts: list[Any] = []
+    left = MOST_BYTES
+    for argument in block.arguments:
+        numbers[argument] = len(numbers)
+        parts.append(types.setdefault(argument.type, len(types)))
+    for op in block.ops:
+        if op.regions:
+            raise NoIdentity
+        parts.append(op.kind.name)
+        for operand in op.operands:
+            parts.append(numbers[operand])
+        if op.attributes:
+            for name, value in op.attributes.items():
+                parts.append(name)
+                parts.append(plain(value))
+                if value.__class__ is Dense:
+                    left -= value.array.nbytes
+        for result in op.results:
+            numbers[result] = len(numbers)
+            parts.append(types.setdefault(result.type, len(types)))
+        if left < 0:
+            raise NoIdentity
+    return [[plain(type) for type in types], len(block.arguments), parts]
+
+
+_PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
+
+
+def plain(value: Any) -> Any:
+    """Return an attribute as plain values. Lists stand for what is no tuple, so that nothing can be taken for another.
+
+    Raises:
+        NoIdentity: it holds an extent that is not fixed, a large array, or an object of another kind.
+    """
+    kind = value.__class__
+    if kind in _PLAIN:
+        return value
+    if kind is tuple:
+        return tuple([plain(item) for item in value])
+    if kind is ScalarType:
+        return [value.text]
+    if kind is TensorType or kind is MemRefType:
+        if any(is_symbolic(extent) for extent in value.shape):
+            raise NoIdentity
+        return [value.text]
+    if kind is FunctionType:
+        return [plain(value.inputs), plain(value.results)]
+    if kind is Dense:
+        if value.array.nbytes > MOST_BYTES:
+            raise NoIdentity
+        return [value.type.text, value.array.shape, value.array.tobytes()]
+    if isinstance(value, np.generic) and value.dtype.kind in "fiub":
+        return [value.dtype.str, value.tobytes()]
+    raise NoIdentity
