@@ -3,7 +3,6 @@
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import Vector, llvm_scalar
-from gradloomc.ir import types as ir_types
 from gradloomc.ir.types import ScalarType
 
 
@@ -37,9 +36,9 @@ def combine(v: Vector, how: str, element: ScalarType, x: str, y: str) -> str:
         opcode = {"add": "fadd", "mul": "fmul"}[how] if element.kind == "f" else how
         return v.body.fresh(f"{opcode} {kind} {x}, {y}", kind)
     if element.kind == "f":
-        predicate = "oge" if how == "maximum" else "ole"
-        better = v.binary("or", ir_types.i1, v.compare(predicate, element, x, y), v.compare("uno", element, x, x))
-        return v.select(better, element, x, y)
+        # The processor's own maximum is `y > x ? y : x`: a nan in x stays, one in y has to be taken too.
+        better = v.select(v.compare("ogt" if how == "maximum" else "olt", element, y, x), element, y, x)
+        return v.select(v.compare("uno", element, y, y), element, y, better)
     prefix = "u" if element.kind == "u" else "s"
     return v.intrinsic(prefix + how[:3], element, x, y)
 
