@@ -19,6 +19,7 @@ from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
 from gradloomc.lowering.reassociate import split_sums
 from gradloomc.lowering.scaling import move_numbers_out_of_sums
+from gradloomc.lowering.share import share_in_tiles
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
@@ -58,7 +59,7 @@ def to_kernels(function: Op) -> Op:
 
 def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozenset()) -> Op:
     """Return a function of the nd level on the loops level, as code is written from it."""
-    lowered = lower_to_loops(to_kernels(function), vector_bits)
+    lowered = share_in_tiles(lower_to_loops(to_kernels(function), vector_bits))
     return ask_ahead(parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features))))
 
 

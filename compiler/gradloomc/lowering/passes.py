@@ -13,6 +13,7 @@ from gradloomc.lowering.parallelize import parallelize_function
 from gradloomc.lowering.products import lower_products
 from gradloomc.lowering.reassociate import split_sums
 from gradloomc.lowering.scaling import move_numbers_out_of_sums
+from gradloomc.lowering.share import share_in_tiles
 from gradloomc.passes.base import Pass
 
 
@@ -92,6 +93,19 @@ class AskAhead(Pass):
     def run(self, module: Module) -> None:
         for function in module.block.ops:
             ask_ahead(function)
+
+
+@dataclass(frozen=True)
+class ShareInTiles(Pass):
+    """Keep for a tile what several of its nests compute, and drop what none of them reads."""
+
+    name: ClassVar[str] = "share-in-tiles"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = reads
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            share_in_tiles(function)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ PASSES: dict[str, str] = {
     "parallelize": "gradloomc.lowering.passes:Parallelize",
     "relieve-divider": "gradloomc.codegen.passes:RelieveDivider",
     "scale-sums": "gradloomc.lowering.passes:ScaleSums",
+    "share-in-tiles": "gradloomc.lowering.passes:ShareInTiles",
     "split-sums": "gradloomc.lowering.passes:SplitSums",
     "to-loops": "gradloomc.lowering.passes:ToLoops",
 }
