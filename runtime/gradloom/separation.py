@@ -30,10 +30,10 @@ def reasons_apart(kernels: Op) -> dict[Op, str]:
             view = op.kind is nd.reshape
             made_by[result] = made_by.get(op.operands[0], op) if view else op
     for item in plan_tiles(body_of(kernels).ops[:-1]):
-        if isinstance(item, Tiled):
-            together = [number[op] for op in item.ops]
-            for op in item.ops[1:]:
-                reasons[op] += f", tile by tile of {item.rows} rows with {together[0]}"
+        if isinstance(item, Tiled):  # products, which may be among its ops, are no nests
+            first, *others = [op for op in item.ops if op in number]
+            for op in others:
+                reasons[op] += f", tile by tile of {item.rows} rows with {number[first]}"
     return reasons
 
 

@@ -65,7 +65,16 @@ def differences(x):
     return np.sum(np.sin(d) * np.tanh(d) + d * d * d * np.sin(d) + np.cosh(d))
 
 
-PAIRWISE = [gravity, gaussian, lennard_jones, coulomb, differences]
+def coulomb_filled(x):
+    d = x[:, None, :] - x[None, :, :]
+    r2 = np.sum(d * d, axis=-1)
+    np.fill_diagonal(r2, 1.0)
+    energy = 1.0 / np.sqrt(r2)
+    np.fill_diagonal(energy, 0.0)
+    return 0.5 * np.sum(energy)
+
+
+PAIRWISE = [gravity, gaussian, lennard_jones, coulomb, coulomb_filled, differences]
 
 
 @pytest.mark.parametrize("fun", PAIRWISE)
@@ -146,3 +155,46 @@ def test_nan_and_infinity_go_through_shared_sums() -> None:
         weights = (np.sum(d * d, -1) + 0.01) ** -1.5
         expected = np.sum(weights[..., None] * d, axis=1)
     np.testing.assert_array_equal(np.isnan(gradient[:, 1]), np.isnan(expected[:, 1]))
+
+
+@pytest.mark.parametrize("fun", [lennard_jones, coulomb, coulomb_filled])
+def test_masks_of_pairs_take_no_memory(fun: Any) -> None:
+    x = RNG.uniform(-20, 20, (300, 3))
+    function: Any = compile_grad(fun)
+    function.value_and_grad(x)
+    *_, program = function.user.programs.values()
+    stats = program.executable.stats
+    assert stats.externs == 0
+    assert stats.bytes_moved < 20 * x.nbytes  # a mask of 300 x 300 bytes alone would be 12 of them
+    assert "captured" not in function.ir("nd", x) and "dense<[" not in function.ir("nd", x)
+
+
+def test_half_of_the_pairs() -> None:
+    x = RNG.uniform(-2, 2, (90, 3))
+
+    def triangle(x):
+        d = x[:, None, :] - x[None, :, :]
+        r2 = np.sum(d * d, axis=-1) + np.eye(len(x))
+        return np.sum(np.triu(1.0 / np.sqrt(r2), 1))
+
+    value, gradient, counted = schedule(triangle, x)
+    assert counted.largest == x.size
+    assert counted.sums == 1 + 6  # half of the terms are not symmetric
+    np.testing.assert_allclose(value, triangle(x), rtol=1e-13)
+    np.testing.assert_allclose(gradient, complex_step(triangle, x), rtol=1e-10, atol=1e-12)
+
+
+def test_distances_by_a_product_are_explained() -> None:
+    x = RNG.normal(size=(300, 3))
+
+    def kernel(x):
+        squares = np.sum(x * x, axis=1)
+        return np.sum(np.exp(-0.5 * (squares[:, None] + squares[None] - 2 * x @ x.T)))
+
+    function: Any = compile_grad(kernel)
+    value, gradient = function.value_and_grad(x)
+    np.testing.assert_allclose(value, kernel(x), rtol=1e-12)
+    d = x[:, None] - x[None]
+    weights = np.exp(-0.5 * np.sum(d * d, -1))
+    np.testing.assert_allclose(gradient, -2 * np.sum(weights[..., None] * d, axis=1), rtol=1e-9, atol=1e-11)
+    assert "kernels" in function.explain(x)

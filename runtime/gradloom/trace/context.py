@@ -14,13 +14,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from gradloom.trace.positions import Pattern, pattern_of, table_of
 from gradloomc.dialects import nd
 from gradloomc.ir.attributes import Dense, only_number
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Value
 from gradloomc.ir.errors import DTypeError, GradloomError, ShapeError, TracerError, UnsupportedError
 from gradloomc.ir.location import UNKNOWN, CodeLocation, Location
-from gradloomc.ir.types import ScalarType, scalar_type, tensor
+from gradloomc.ir.types import ScalarType, TensorType, scalar_type, tensor
 
 Array = np.ndarray[Any, Any]
 
@@ -142,7 +143,14 @@ class Trace:
             for position, key in enumerate(self._arrays)
             if self._arrays[key][0].base is None
             and _holders(self._arrays, self._originals, position) == _HOLDERS_OF_OWN
-            and (self._arrays[key][0].size <= LARGEST_OWN_ARRAY or only_number(self._arrays[key][0]) is not None)
+        ]
+        patterns = {key: pattern_of(self._arrays[key][0]) for key in own}
+        own = [
+            key
+            for key in own
+            if patterns[key] is not None
+            or self._arrays[key][0].size <= LARGEST_OWN_ARRAY
+            or only_number(self._arrays[key][0]) is not None
         ]
         taken = {self._arrays[key][1] for key in own}
         for argument in taken:
@@ -154,9 +162,7 @@ class Trace:
         with at(made):
             for key in own:
                 array, argument, _ = self._arrays.pop(key)
-                number = only_number(array)  # np.ones((n, 3)): one number, and no memory
-                dense = Dense(argument.type, array if number is None else number)
-                constants[argument] = nd.constant(value=dense)
+                constants[argument] = _constant(argument.type, array, patterns[key])
                 argument.replace_all_uses_with(constants[argument])
         for op in made.ops:
             op.parent = self.block
@@ -172,6 +178,14 @@ class Trace:
                     user_location(),
                     fix="make a new array (a = a + b instead of a += b), or change a copy",
                 )
+
+
+def _constant(type: TensorType, array: Array, pattern: Pattern | None) -> Value:
+    """Build an array whose numbers are known, without any memory if it follows from positions or is one number."""
+    if pattern is not None:
+        return table_of(pattern, type)
+    number = only_number(array)  # np.ones((n, 3))
+    return nd.constant(value=Dense(type, array if number is None else number))
 
 
 def _holders(arrays: dict[int, tuple[Array, Value, Any]], originals: list[Array], position: int) -> int:

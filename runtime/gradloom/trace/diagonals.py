@@ -1,5 +1,6 @@
 """NumPy's diagonals, traces and triangles on tracers; a diagonal is a strided slice of the flattened matrix."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,15 @@ def diagflat(v: Any, k: int = 0) -> Any:
     if flat is None:
         return Tracer(nd.splat(0, tensor((n, n), x.type.element)))
     return Tracer(nd.reshape(flat, shape=(n, n)))
+
+
+def diagonal_mask(shape: Sequence[int]) -> Value:
+    """Return where all positions of an element of an array are the same number."""
+    first, *others = (nd.iota(shape=tuple(shape), axis=axis, type=ir_types.i64) for axis in range(len(shape)))
+    mask = nd.eq(first, others[0])
+    for other in others[1:]:
+        mask = nd.logical_and(mask, nd.eq(first, other))
+    return mask
 
 
 def _triangle(name: str) -> Any:

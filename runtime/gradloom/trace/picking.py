@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradloom.trace.context import fail
+from gradloom.trace.diagonals import diagonal_mask
 from gradloom.trace.functions import where as choose_by
 from gradloom.trace.indexing import parse
 from gradloom.trace.memory import is_traced, lift, unwrap
@@ -149,6 +150,11 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
         fail(ShapeError, "array must be at least 2-d")
     if wrap:
         fail(UnsupportedError, "gradloom does not support wrap= of np.fill_diagonal")
+    if target.ndim > 2 and len(set(target.shape)) > 1:
+        fail(ShapeError, "All dimensions of input must be of equal length")
+    if tracer_of(val).size == 1 and (target.concrete is None or is_traced([val])):
+        target._write_masked(diagonal_mask(target.shape), val)
+        return
     rows = np.arange(min(target.shape))
     target[(rows,) * target.ndim] = val
 
