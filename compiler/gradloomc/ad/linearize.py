@@ -50,9 +50,12 @@ def copy_active(function: Op, active: Sequence[int], block: Block) -> tuple[list
     varying = {body.arguments[i] for i in active}
     with at(block):
         for op in body.ops[:-1]:
-            active_op = any(operand in varying for operand in op.operands)
-            if active_op:
-                varying.update(op.results)
+            active_op = False
+            for operand in op.operands:
+                if operand in varying:
+                    active_op = True
+                    varying.update(op.results)
+                    break
             if active_op and isinstance(op.kind.derivative, Expand):
                 insertion.location = op.location
                 operands = [values.get(operand, operand) for operand in op.operands]
@@ -65,11 +68,11 @@ def copy_active(function: Op, active: Sequence[int], block: Block) -> tuple[list
 def push_tangents(ops: Sequence[Op], tangents: dict[Value, Tangent]) -> None:
     """Emit the tangent of each op's results at the insertion point; `tangents` grows by them."""
     for op in ops:
-        incoming = [tangents.get(operand) for operand in op.operands]
-        if all(tangent is None for tangent in incoming) or not is_differentiable(op.results[0]):
-            continue
-        insertion.location = op.location
-        tangents[op.results[0]] = _tangent(op, incoming)
+        for operand in op.operands:
+            if tangents.get(operand) is not None and is_differentiable(op.results[0]):
+                insertion.location = op.location
+                tangents[op.results[0]] = _tangent(op, [tangents.get(operand) for operand in op.operands])
+                break
 
 
 def _tangent(op: Op, tangents: list[Tangent]) -> Tangent:

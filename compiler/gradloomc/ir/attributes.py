@@ -48,7 +48,9 @@ class Dense:
 
 def attribute_key(attributes: dict[str, Any]) -> tuple[Any, ...]:
     """Return a hashable key; equal keys mean equal attributes (nan equals nan, 0.0 differs from -0.0, 1 from True)."""
-    if not attributes:
+    if len(attributes) < 2:
+        for name, value in attributes.items():
+            return (name, _value_key(value))
         return ()
     return tuple([(name, _value_key(attributes[name])) for name in sorted(attributes)])
 

@@ -8,30 +8,28 @@ from gradloomc.ir.core import Block, Op, Region, Value
 
 def copy_op(op: Op, values: dict[Value, Value], block: Block) -> Op:
     """Append a copy of `op` to `block`, its operands mapped by `values` (a value not in the map stands for itself)."""
-    regions: list[Region] = []
-    for region in op.regions:
-        copied = []
-        for old in region.blocks:
-            new = Block([argument.type for argument in old.arguments], [a.hint for a in old.arguments])
-            values.update(zip(old.arguments, new.arguments, strict=True))
-            for inner in old.ops:
-                copy_op(inner, values, new)
-            copied.append(new)
-        regions.append(Region(*copied))
-    new_op = Op(
-        op.kind,
-        [values.get(operand, operand) for operand in op.operands],
-        op.attributes,
-        [result.type for result in op.results],
-        op.location,
-        regions,
-    )
-    for result, copy in zip(op.results, new_op.results):  # noqa: B905  (equal by construction, and hot)
+    operands = [values.get(operand, operand) for operand in op.operands]
+    regions = [_copy_region(region, values) for region in op.regions] if op.regions else ()
+    results = op.results
+    types = (results[0].type,) if len(results) == 1 else [result.type for result in results]
+    new_op = Op(op.kind, operands, op.attributes, types, op.location, regions)
+    for result, copy in zip(results, new_op.results):  # noqa: B905  (equal by construction, and hot)
         copy.hint = result.hint
         values[result] = copy
     new_op.parent = block
     block.ops.append(new_op)
     return new_op
+
+
+def _copy_region(region: Region, values: dict[Value, Value]) -> Region:
+    copied = []
+    for old in region.blocks:
+        new = Block([argument.type for argument in old.arguments], [a.hint for a in old.arguments])
+        values.update(zip(old.arguments, new.arguments, strict=True))
+        for inner in old.ops:
+            copy_op(inner, values, new)
+        copied.append(new)
+    return Region(*copied)
 
 
 def copy_function(function: Op) -> Op:

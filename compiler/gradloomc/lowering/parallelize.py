@@ -55,7 +55,11 @@ def loop_depths(ops: Sequence[Op]) -> dict[Value, int]:
         elif op.kind in (kernel.index, kernel.inside):
             depth = op.attributes["dim"]
         else:
-            depth = max([depths.get(operand, -1) for operand in op.operands], default=-1)
+            depth = -1
+            for operand in op.operands:
+                found = depths.get(operand, -1)
+                if found > depth:
+                    depth = found
         depths[op.results[0]] = depth
     return depths
 
@@ -83,16 +87,17 @@ def nest_work(op: Op) -> tuple[int, int]:
     inner = len(extents) - 1
     ops = op.regions[0].block.ops[:-1]
     depths = loop_depths(ops)
-    arithmetic = traffic = 0
+    traffic = 0
+    at_depth = [0] * (inner + 2)  # parts of cycles for each point of so many dimensions
+    wide = op.attributes["width"] > 1
     for inside in ops:
         if inside.kind is loops.prefetch:
             continue
         element = (inside.results or inside.operands)[0].type
-        size = max(4, element.itemsize)  # type: ignore[union-attr]
         depth = depths[inside.results[0]] if inside.results else inner
-        points = math.prod(extents[: depth + 1])
-        share = size / BYTES_PER_CYCLE if depth == inner and op.attributes["width"] > 1 else 0.5
-        arithmetic += points * round(_cost(inside, inner) * share * PARTS)
+        share = max(4, element.itemsize) / BYTES_PER_CYCLE if depth == inner and wide else 0.5
+        at_depth[depth + 1] += round(_cost(inside, inner) * share * PARTS)
+    arithmetic = sum([math.prod(extents[:dims]) * parts for dims, parts in enumerate(at_depth) if parts])
     for value in dict.fromkeys(op.operands):
         size = bytes_of(value)
         traffic += size * PARTS // (MEMORY_BYTES_PER_CYCLE if size >= CACHE_BYTES else CACHE_BYTES_PER_CYCLE)

@@ -18,8 +18,8 @@ DEEPEST_FACTOR = 8
 
 def defined_by(value: Value, kind: object) -> Op | None:
     """Return the op of kind `kind` that defines `value`, or None."""
-    op = value.op
-    return op if op is not None and op.kind is kind else None
+    op = value.owner
+    return op if op.__class__ is Op and op.kind is kind else None
 
 
 def add_negative(op: Op, operands: Sequence[Value]) -> Value | None:
@@ -49,10 +49,13 @@ def sub_negative(op: Op, operands: Sequence[Value]) -> Value | None:
 
 def mul_scaled(op: Op, operands: Sequence[Value]) -> Value | None:
     """(x c) d = x (c d), when c or d is a power of two: no rounding differs."""
-    for x, scale in (operands, tuple(reversed(operands))):
+    x, y = operands
+    for x, scale in ((x, y), (y, x)):
         d = nd.splat_of(scale)
+        if d is None:
+            continue
         product = defined_by(x, nd.mul)
-        if d is None or product is None or d.dtype.kind != "f":
+        if product is None or d.dtype.kind != "f":
             continue
         for y, inner in (product.operands, tuple(reversed(product.operands))):
             c = nd.splat_of(inner)
@@ -69,6 +72,8 @@ def mul_negative(op: Op, operands: Sequence[Value]) -> Value | None:
     """(-x) c = x (-c) for a constant c; (-x) (-y) = x y."""
     x, y = operands
     left, right = defined_by(x, nd.neg), defined_by(y, nd.neg)
+    if left is None and right is None:
+        return None
     if left is not None and right is not None:
         return nd.mul(left.operands[0], right.operands[0])
     for negative, other in ((left, y), (right, x)):

@@ -32,20 +32,19 @@ def _merge(block: Block, available: _Table, replaced: dict[Value, Value]) -> int
     nested = 0
     for op in block.ops:
         operands = op.operands
-        if replaced:
-            for operand in operands:
-                if operand in replaced:
-                    operands = tuple([replaced.get(value, value) for value in operands])
-                    op.set_operands(operands)
-                    break
+        for operand in operands:
+            if operand in replaced:
+                operands = tuple([replaced.get(value, value) for value in operands])
+                op.set_operands(operands)
+                break
         kind = op.kind
         if op.regions:
             for region in op.regions:
                 for inner in region.blocks:
                     nested += _merge(inner, available, replaced)
         elif not kind.effects and "reads-memory" not in kind.tags:
-            if kind.commutative:
-                operands = tuple(sorted(operands, key=id))
+            if kind.commutative and id(operands[0]) > id(operands[-1]):  # (all of these have two)
+                operands = operands[::-1]
             key = (kind, operands, attribute_key(op.attributes) if op.attributes else ())
             first = available.get(key)
             if first is not None:

@@ -22,12 +22,21 @@ def simplify_function(function: Op, rules: Mapping[OpDef, Sequence[Rule]]) -> in
     replaced: dict[Value, Value] = {}
     with at(block):
         for op in operations:
-            if replaced and any(operand in replaced for operand in op.operands):
-                op.set_operands([replaced.get(operand, operand) for operand in op.operands])
+            for operand in op.operands:
+                if operand in replaced:
+                    op.set_operands([replaced.get(operand, operand) for operand in op.operands])
+                    break
             result = None
-            if len(op.results) == 1 and not op.regions and not op.kind.effects:
+            kind = op.kind
+            if len(op.results) == 1 and not op.regions and not kind.effects:
                 insertion.location = op.location
-                result = _simpler(op, rules.get(op.kind, ()))
+                operands = op.operands
+                for rule in rules.get(kind, ()):
+                    result = rule(op, operands)
+                    if result is not None:
+                        break
+                else:
+                    result = kind.folded(operands, op.attributes)
             if result is None:
                 block.ops.append(op)
                 continue
@@ -37,11 +46,3 @@ def simplify_function(function: Op, rules: Mapping[OpDef, Sequence[Rule]]) -> in
             op.drop_uses()
             op.parent = None
     return len(replaced)
-
-
-def _simpler(op: Op, rules: Sequence[Rule]) -> Value | None:
-    for rule in rules:
-        result = rule(op, op.operands)
-        if result is not None:
-            return result
-    return op.kind.folded(op.operands, op.attributes)

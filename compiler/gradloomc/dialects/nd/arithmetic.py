@@ -40,7 +40,7 @@ add = elementwise(
     {"f": s.addf, "i": s.addi, "u": s.addi, "b": s.ori},
     reals(WIDE),
     kinds=ANY,
-    fold=_fold_add,
+    fold_numbers=_fold_add,
     commutative=True,
 )
 
@@ -60,7 +60,7 @@ sub = elementwise(
     {"f": s.subf, "i": s.subi, "u": s.subi},
     reals(WIDE),
     kinds=NUMBERS,
-    fold=_fold_sub,
+    fold_numbers=_fold_sub,
 )
 
 
@@ -86,16 +86,13 @@ neg = elementwise(
 
 
 def _fold_mul(x: Value, y: Value) -> Value | None:
-    if x is y:
-        return square(x) if x.type.element.kind != "b" else x
-    if is_splat(y, 1):
-        return x
-    if is_splat(x, 1):
-        return y
-    if is_splat(y, -1) and x.type.element.kind == "f":
-        return neg(x)
-    if is_splat(x, -1) and x.type.element.kind == "f":
-        return neg(y)
+    for value, other in ((x, y), (y, x)):
+        number = splat_of(other)
+        if number is not None:
+            if number == 1:
+                return value
+            if number == -1 and x.type.element.kind == "f":
+                return neg(value)
     return None
 
 
@@ -107,7 +104,8 @@ mul = elementwise(
     {"f": s.mulf, "i": s.muli, "u": s.muli, "b": s.andi},
     reals(WIDE),
     kinds=ANY,
-    fold=_fold_mul,
+    fold=lambda x, y: None if x is not y else x if x.type.element.kind == "b" else square(x),
+    fold_numbers=_fold_mul,
     commutative=True,
 )
 
@@ -166,7 +164,7 @@ mul_no_nan = elementwise(
     ),
     _mul_no_nan_scalar,
     reals(WIDE),
-    fold=_fold_mul_no_nan,
+    fold_numbers=_fold_mul_no_nan,
     grad_fn="Mul",
 )
 
@@ -191,7 +189,7 @@ div = elementwise(
     Partials(lambda result, x, y: (reciprocal(y), neg(mul(result, reciprocal(y)))), singular=True),
     s.divf,
     reals(WIDE, (0.5, 6.0)),
-    fold=_fold_div,
+    fold_numbers=_fold_div,
 )
 
 reciprocal = elementwise(

@@ -90,8 +90,11 @@ def constant_of(value: Value) -> Dense | None:
 
 def splat_of(value: Value) -> Any:
     """Return the number that `value` is everywhere (a NumPy scalar), or None."""
-    dense = constant_of(value)
-    return dense.array[()] if dense is not None and not dense.array.shape else None
+    op = value.owner
+    if op.__class__ is Op and op.kind is constant:
+        array = op.attributes["value"].array
+        return None if array.shape else array[()]
+    return None
 
 
 def is_splat(value: Value, number: float) -> bool:
@@ -107,9 +110,16 @@ def with_constants(operands: tuple[Any, ...]) -> list[Value]:
 
 
 class ElementwiseDef(OpDef):
-    """The record of an elementwise op: its operands have one shape and (but for conditions) one element type."""
+    """The record of an elementwise op: its operands have one shape and (but for conditions) one element type.
 
-    __slots__ = ()
+    `fold_numbers` is a fold that is tried only where an operand is a constant.
+    """
+
+    __slots__ = ("fold_numbers",)
+
+    def __init__(self, *arguments: Any, fold_numbers: Callable[..., Value | None] | None = None, **options: Any):
+        super().__init__(*arguments, **options)
+        self.fold_numbers = fold_numbers
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         for operand in operands:
@@ -120,11 +130,19 @@ class ElementwiseDef(OpDef):
         return self.build(operands, attributes).results[0] if folded is None else folded
 
     def folded(self, operands: Sequence[Value], attributes: dict[str, Any]) -> Value | None:
+        some, every = False, True
         for operand in operands:
             owner = operand.owner
-            if owner.__class__ is not Op or owner.kind is not constant:
-                return None if self.fold is None else self.fold(*operands, **attributes)
-        return self._fold_constants(operands, attributes)
+            if owner.__class__ is Op and owner.kind is constant:
+                some = True
+            else:
+                every = False
+        if every:
+            return self._fold_constants(operands, attributes)
+        found = None
+        if some and self.fold_numbers is not None:
+            found = self.fold_numbers(*operands, **attributes)
+        return self.fold(*operands, **attributes) if found is None and self.fold is not None else found
 
     def _fold_constants(self, operands: Sequence[Value], attributes: dict[str, Any]) -> Value:
         arrays = [operand.owner.attributes["value"].array for operand in operands]
@@ -172,6 +190,7 @@ def elementwise(
     kinds: str = "f",
     result: ScalarType | None = None,
     fold: Callable[..., Value | None] | None = None,
+    fold_numbers: Callable[..., Value | None] | None = None,
     commutative: bool = False,
     grad_fn: str = "",
     cost: float | None = None,
@@ -190,6 +209,7 @@ def elementwise(
         scalar=scalar,
         domain=domain,
         fold=fold,
+        fold_numbers=fold_numbers,
         commutative=commutative,
         grad_fn=grad_fn or name.title().replace("_", ""),
         cost=cost,

@@ -341,7 +341,7 @@ power = elementwise(
     {"f": s.math["powf"], "i": s.powi, "u": s.powi},
     reals((0.2, 4.0), (-3.0, 3.0)),
     kinds=NUMBERS,
-    fold=_fold_power,
+    fold_numbers=_fold_power,
     grad_fn="Pow",
 )
 
