@@ -69,9 +69,17 @@ class Body:
         every block that a body starts is dominated by the ones before it, except for the cold
         blocks of `cold_call`, whose values are never numbered.
         """
-        name = self.known(rhs)
-        if name is None:
-            name = self._numbered[rhs] = self.fresh(rhs, type)
+        body: Body | None = self
+        while body is not None:  # as `known` does: most of a program's text comes this way
+            name = body._numbered.get(rhs)
+            if name is not None:
+                return name
+            body = body._parent
+        name = self._numbered[rhs] = f"%{self.prefix}{self._counter}"
+        self._counter += 1
+        self.lines.append(f"  {name} = {rhs}")
+        if type is not None:
+            self.types[name] = type
         return name
 
     def known(self, rhs: str) -> str | None:

@@ -308,7 +308,11 @@ class Fuser:
         outputs = set(self.outputs)
         for op in self.operations:
             value = op.results[0]
-            if "reduction" in op.kind.tags and op not in self.plan.unrolled:
+            if "elementwise" in op.kind.tags:
+                if value not in self.plan.stored and value not in outputs:
+                    continue
+                root = Root(value, "store", value, range(value.type.rank))
+            elif "reduction" in op.kind.tags and op not in self.plan.unrolled:
                 (source,) = op.operands
                 kept = nd.kept_axes(source.type.rank, op.attributes["axes"])
                 root = Root(value, op.kind.scalar, source, kept, self.plan.split.get(op, ()))

@@ -91,6 +91,8 @@ def plan_materialization(function: Op) -> Plan:
     for value in body.terminator.operands:
         plan.reasons.setdefault(value, "a result")
     for op in operations:
+        if "elementwise" in op.kind.tags:
+            continue
         if is_extern(op):
             for operand in op.operands:
                 _materialize(plan, operand, f"operand of {op.name}")
@@ -208,9 +210,11 @@ def _exceeds(plan: Plan, value: Value, limit: float) -> bool:
 def _inline_cost(plan: Plan, op: Op) -> float:
     """Additions per element to compute a value inside a loop, up to the values that are loaded."""
     total = op.kind.cost
-    for operand in dict.fromkeys(op.operands):
-        if not plan.is_loaded(operand):
-            total += plan.cost.get(operand, 0.0)
+    operands = op.operands
+    for position, operand in enumerate(operands):
+        cost = plan.cost.get(operand)
+        if cost and not plan.is_loaded(operand) and operand not in operands[:position]:
+            total += cost
     return total * unroll.reduced_extent(op) if op in plan.unrolled else total
 
 
@@ -263,9 +267,18 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
     executed: dict[Op, int] = {}
     for op in operations:
         tags = op.kind.tags
+        if "elementwise" in tags:
+            level = ready = 0
+            for operand in op.operands:
+                level = max(level, near.get(operand, 0))
+                ready = max(ready, available.get(operand, 0))
+            executed[op] = level
+            (value,) = op.results
+            near[value] = level
+            available[value] = level + 1 if value in plan.stored else ready
+            continue
         whole = op not in plan.unrolled and op not in plan.split  # on the same points as its operand
-        pointwise = "elementwise" in tags or ("reduction" in tags and whole)
-        table = near if pointwise else available
+        table = near if "reduction" in tags and whole else available
         level = max([table.get(operand, 0) for operand in op.operands], default=0)
         executed[op] = level
         for result in op.results:
