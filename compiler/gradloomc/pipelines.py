@@ -80,5 +80,5 @@ def lower(
     """
     with paused_collection():
         lowered = to_loops(function, vector_bits, features_of(attributes))
-        has_products = any(op.kind is loops.gemm for op in lowered.walk())
+        has_products = any(op.kind is loops.gemm for op in loops.untiled(body_of(lowered).ops))
         return write_program(lowered, attributes, convention() if convention and has_products else None, library)

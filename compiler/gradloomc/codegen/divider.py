@@ -25,11 +25,12 @@ from typing import NamedTuple
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.instructions import emit_float
 from gradloomc.codegen.lanes import Lanes
-from gradloomc.dialects import kernel, loops
+from gradloomc.dialects import loops
 from gradloomc.dialects import scalar as s
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.parallelize import loop_depths
 from gradloomc.passes.dce import eliminate_dead_code
 
 __all__ = ["Load", "estimate_load", "relieve_divider"]
@@ -88,11 +89,9 @@ def relieve_divider(function: Op, features: frozenset[str] = frozenset()) -> Op:
         features: the instruction sets that the code may use.
     """
     changed = False
-    for op in body_of(function).ops:
-        nests = op.regions[0].block.ops if op.kind is loops.tiles else [op]
-        for nest in nests:
-            if nest.kind is loops.nest:
-                changed |= _Nest(nest, features).relieve()
+    for op in loops.untiled(body_of(function).ops):
+        if op.kind is loops.nest and any([each.kind in _DIVIDING for each in op.regions[0].block.ops]):
+            changed |= _Nest(op, features).relieve()
     if changed:
         eliminate_dead_code(function)
     return function
@@ -133,6 +132,10 @@ def _load_of_function(name: str, dtype: str, arity: int, features: frozenset[str
     return Load(divider, starts / STARTS)
 
 
+# What waits for the divider.
+_DIVIDING = (s.divf, s.math["sqrt"])
+
+
 class _Nest:
     """One nest: its load, what can be rewritten, and the rewriting."""
 
@@ -140,25 +143,14 @@ class _Nest:
         self.features = features
         self.block = nest.regions[0].block
         self.inner = len(nest.attributes["extents"]) - 1
-        self.depths: dict[Value, int] = {}
-        for op in self.block.ops:
-            if op.results:
-                self.depths[op.results[0]] = self.depth_of(op)
-
-    def depth_of(self, op: Op) -> int:
-        """Return the deepest dimension that a scalar varies with; -1 for none."""
-        if op.kind is loops.load:
-            return max([dim for dim, coefficient, _ in op.attributes["map"] if coefficient], default=-1)
-        if op.kind in (kernel.index, kernel.inside):
-            return op.attributes["dim"]
-        return max([self.depths.get(operand, -1) for operand in op.operands], default=-1)
+        self.depths = loop_depths(self.block.ops)
 
     def varies(self, op: Op) -> bool:
         return bool(op.results) and self.depths[op.results[0]] == self.inner
 
     def relieve(self) -> bool:
         """Rewrite the best groups until the divider is no longer the limit; tell whether any was."""
-        if not any(op.kind in (s.divf, s.math["sqrt"]) and self.varies(op) for op in self.block.ops):
+        if not any(op.kind in _DIVIDING and self.varies(op) for op in self.block.ops):
             return False
         divider, units = estimate_load(filter(self.varies, self.block.ops), self.features)
         chosen: list[Group] = []

@@ -117,7 +117,8 @@ class Lane:
         op = value.op
         assert op is not None
         if op.kind is s.constant:
-            return self.v.literal(op.attributes["value"], op.attributes["type"])
+            name = self.names[value] = self.v.literal(op.attributes["value"], op.attributes["type"])
+            return name
         return Vector(self.row, self.width).splat(self.nest.names[value], value.type)
 
     def write(self, op: Op) -> None:

@@ -116,7 +116,7 @@ class ProgramWriter:
             if op.kind is loops.constant
         ]
         in_chunks = any("chunk" in op.attributes for op in self.body.ops)
-        products = [op for outer in self.body.ops for op in outer.walk() if op.kind is loops.gemm]
+        products = [op for op in loops.untiled(self.body.ops) if op.kind is loops.gemm]
         large = {str(op.operands[2].type.element) for op in products if gemm.is_large(op)}
         if in_chunks or large:
             self.places.pool_slot = self.add_slot((), ir_types.i64)
@@ -286,7 +286,7 @@ def write_program(
     """
     convention = convention or gemm.Convention()
     program = ProgramWriter(function, attributes, convention, library).write()
-    work = sum(_cycles(op) for op in function.walk() if op.kind is loops.nest)
+    work = sum([_cycles(op) for op in loops.untiled(body_of(function).ops) if op.kind is loops.nest])
     if not library or not uses_library(program.text):
         return program._replace(work=work)
     return program._replace(work=work, written_out=lambda: write_program(function, attributes, convention))

@@ -8,8 +8,10 @@ buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` i
 on any thread (`lowering/parallelize.py`).
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from gradloomc.ir.core import Op
 from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import MemRefType, Type, memref
 
@@ -118,3 +120,12 @@ constant = OpDef(
     type_rule=lambda value: memref(value.type.shape, value.type.element),
     attributes=("value",),
 )
+
+
+def untiled(ops: Iterable[Op]) -> Iterator[Op]:
+    """Yield ops in order, those of tiles in the place of these; what is inside nests is not looked at."""
+    for op in ops:
+        if op.kind is tiles:
+            yield from op.regions[0].block.ops
+        else:
+            yield op

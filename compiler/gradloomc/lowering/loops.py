@@ -248,8 +248,10 @@ class BufferAssignment:
                 inside[op.results[0]] = s.number(number, op.results[0].type)
                 return
             op.attributes = {**attributes, "dim": shape.first[dim]}
-        if any(operand in inside for operand in op.operands):
-            op.set_operands([inside.get(operand, operand) for operand in op.operands])
+        for operand in op.operands:
+            if operand in inside:
+                op.set_operands([inside.get(operand, operand) for operand in op.operands])
+                break
         block.append(op)
 
     def mapped(self, buffer: Value, index_map: Any, shape: Shape) -> tuple[Value, Any]:

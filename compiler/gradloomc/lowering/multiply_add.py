@@ -14,6 +14,7 @@ them is taken is known in a main loop.
 
 from gradloomc.dialects import kernel, loops
 from gradloomc.dialects import scalar as s
+from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Block, Op, Value
 from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import f32, f64
@@ -23,7 +24,7 @@ _FUSED_TYPES = (f32, f64)
 
 def fuse_multiply_adds(function: Op) -> Op:
     """Use fused multiply-adds in the nests of a function of the loops level, in place; return it."""
-    for op in function.walk():
+    for op in loops.untiled(body_of(function).ops):
         if op.kind is loops.nest:
             _fuse_block(op.regions[0].block)
     return function

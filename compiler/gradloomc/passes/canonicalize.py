@@ -49,8 +49,7 @@ def sub_negative(op: Op, operands: Sequence[Value]) -> Value | None:
 
 def mul_scaled(op: Op, operands: Sequence[Value]) -> Value | None:
     """(x c) d = x (c d), when c or d is a power of two: no rounding differs."""
-    x, y = operands
-    for x, scale in ((x, y), (y, x)):
+    for x, scale in (operands, operands[::-1]):
         d = nd.splat_of(scale)
         if d is None:
             continue
