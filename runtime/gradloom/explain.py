@@ -20,7 +20,8 @@ from gradloomc.ir.location import Location
 from gradloomc.ir.printer import print_op
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.materialize import plan_materialization
-from gradloomc.pipelines import clean, lower, prepare, to_kernels, to_loops
+from gradloomc.lowering.products import explain_products
+from gradloomc.pipelines import clean, end_differentiation, lower, prepare, to_kernels, to_loops
 
 if TYPE_CHECKING:
     from gradloom.program import Program
@@ -100,6 +101,8 @@ def explain(program: "Program") -> str:
         lines += program.family.explain()
     lines += _section("kept in memory", [(type, reason, _place(at)) for type, reason, at in kept])
     lines += _section("computed again", [(type, reason, _place(at)) for type, reason, at in again])
+    products = explain_products(clean(end_differentiation(copy_function(program.function))))
+    lines += _section("products", [(text, reason, _place(op.location)) for text, reason, op in products])
     kernels = fuse_function(cleaned)
     apart = reasons_apart(kernels)
     lines += _section(

@@ -4,7 +4,7 @@ import pytest
 
 from gradloomc.codegen import nest
 from gradloomc.codegen.native import host
-from gradloomc.lowering import loops, tile
+from gradloomc.lowering import loops, products, tile
 
 
 @pytest.fixture
@@ -19,3 +19,4 @@ def small_plans(monkeypatch: pytest.MonkeyPatch, own_rules: None) -> None:
     monkeypatch.setattr(tile, "PRODUCT_ROWS", (8,))
     monkeypatch.setattr(tile, "CACHE_BYTES", 64)
     monkeypatch.setattr(tile, "CACHE_SPEED", 1000)
+    monkeypatch.setattr(products, "TINY_EXTENT", 0)

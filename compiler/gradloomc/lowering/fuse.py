@@ -149,12 +149,9 @@ class NestBuilder:
 
     def write_out(self, op: Op, terms: list[Value]) -> Value:
         """Emit a reduction of a few terms."""
-        scalar: Any = unroll.STEPS[op.kind.scalar].scalar
-        if isinstance(scalar, dict):
-            scalar = scalar[terms[0].type.kind]
         total = terms[0]
         for term in terms[1:]:
-            total = scalar(total, term)
+            total = scalar_step(op.kind.scalar, total, term)
         return total
 
     def load(self, value: Value, index_map: IndexMap) -> Value:
@@ -215,6 +212,12 @@ class NestBuilder:
             )
             condition = test if condition is None else s.andi(condition, test)
         return inner if condition is None else s.select(condition, inner, outer)
+
+
+def scalar_step(combine: str, x: Value, y: Value) -> Value:
+    """Emit one step of a reduction."""
+    scalar: Any = unroll.STEPS[combine].scalar
+    return (scalar[x.type.kind] if isinstance(scalar, dict) else scalar)(x, y)
 
 
 def compute_type(element: ScalarType) -> ScalarType:
@@ -319,7 +322,7 @@ class Fuser:
             elif _is_table(op):
                 continue  # it is in memory
             elif self.plan.is_inlined(op) and (value in self.plan.stored or value in outputs):
-                root = Root(value, "store", value, range(value.type.rank))
+                root = Root(value, "store", value, range(value.type.rank), self.plan.split.get(op, ()))
             else:
                 continue
             levels.setdefault(self.plan.executed[op], []).append(root)
@@ -429,6 +432,7 @@ class Fuser:
             for position, root in enumerate(group.roots):
                 found = len(yielded)
                 parts = list(root.parts(root.offset))
+                joined: dict[tuple[int, ...], int] = {}  # where parts stand that are reduced into one number
                 for index_map, dims in parts:
                     if root.short and unroll.is_masked_off(root.value, dims):
                         continue
@@ -437,6 +441,11 @@ class Fuser:
                         continue  # a part that changes nothing
                     if root.combine == "store" and scalar.type is not root.value.type.element:
                         scalar = s.convert(scalar, type=root.value.type.element)
+                    if dims in joined:
+                        yielded[joined[dims]] = scalar_step(root.combine, yielded[joined[dims]], scalar)
+                        continue
+                    if root.combine != "store":
+                        joined[dims] = len(yielded)
                     yielded.append(scalar)
                     outputs.append((position, dims))
                 if len(yielded) == found:

@@ -24,6 +24,8 @@ from gradloomc.lowering.tile import Tiled, plan_tiles
 
 # Points from which a nest is worth a longer compilation.
 LONG_NEST = 1 << 15
+# A nest that reads, writes and adds up more than this has enough to do at a time with single registers.
+MOST_STREAMS = 24
 
 
 def neutral_element(combine: str, type: ScalarType) -> Any:
@@ -305,7 +307,8 @@ class BufferAssignment:
         for value, depth in loop_depths(block.ops).items():
             if depth == inner:  # all else is a scalar, like the extent that a mean divides by
                 bits = max(bits, 8 if value.type.kind == "b" else value.type.bits)
-        registers = 2 if math.prod(shape.extents) >= LONG_NEST else 1
+        streams = sum(op.kind in (loops.load, loops.store, loops.reduce) for op in block.ops)
+        registers = 2 if math.prod(shape.extents) >= LONG_NEST and streams <= MOST_STREAMS else 1
         return max(2, registers * self.vector_bits // max(bits, 32))
 
 

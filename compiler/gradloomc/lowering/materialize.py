@@ -103,6 +103,7 @@ def plan_materialization(function: Op) -> Plan:
         elif op.kind is nd.reshape and not is_unit_reshape(op):
             _materialize(plan, op.operands[0], "reshaped")
             plan.views.add(op.results[0])
+    _split_matrices(plan, operations, body.terminator.operands)
     _keep_shifted(plan, operations)
     _keep_broadcast_operands(plan, operations, body.terminator.operands)
     _set_levels(plan, operations)
@@ -120,6 +121,32 @@ def _plan_reduction(plan: Plan, op: Op) -> None:
     axes = unroll.split_axes(op, plan.is_loaded)
     if axes:
         plan.split[op] = axes
+
+
+def _split_matrices(plan: Plan, operations: list[Op], outputs: Sequence[Value]) -> None:
+    """Let what is stored or reduced be computed for a tiny matrix at a time if its elements share reductions."""
+    if not plan.unrolled:
+        return
+    sharing: set[Value] = set()
+    results = set(outputs)
+    for op in operations:
+        value = op.results[0]
+        if op in plan.unrolled or (
+            plan.is_inlined(op) and any(operand in sharing and not plan.is_loaded(operand) for operand in op.operands)
+        ):
+            sharing.add(value)
+        if op in plan.split:
+            continue
+        if "reduction" in op.kind.tags and op not in plan.unrolled:
+            source, reduced = op.operands[0], op.attributes["axes"]
+        elif plan.is_inlined(op) and (value in plan.stored or value in results):
+            source, reduced = value, ()
+        else:
+            continue
+        if source in sharing:
+            axes = unroll.tiny_axes(source, reduced, lambda leaf, own=value: leaf is not own and plan.is_loaded(leaf))
+            if axes:
+                plan.split[op] = axes
 
 
 def _materialize(plan: Plan, value: Value, reason: str) -> None:
@@ -245,7 +272,10 @@ def _computed_once_for_all_parts(plan: Plan, operations: list[Op], outputs: Sequ
     """Return the values that only unrolled and split reductions need: broadcast along their axes, they are one."""
     if not plan.unrolled and not plan.split:
         return set()
-    parts, rest = [], list(outputs)
+    parts: list[Value] = []
+    rest: list[Value] = []
+    for value in outputs:
+        (parts if value.op in plan.split else rest).append(value)
     for op in operations:
         if op in plan.unrolled or op in plan.split:
             parts += op.operands
@@ -259,35 +289,40 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
     """Order the passes over memory: level n can run once everything of levels below n is in memory.
 
     A stored value is in memory from the next level on, but a root of the same shape can take it, point by point, from
-    the nest
-    that computes it: that is its `near` level.
+    the nest that computes it, if the same axes are split off both: that is its `near` level, for each choice of axes.
     """
     available: dict[Value, int] = {}
-    near: dict[Value, int] = {}
+    near: dict[tuple[int, ...], dict[Value, int]] = {axes: {} for axes in ((), *plan.split.values())}
+    plain, alone = near[()], len(near) == 1
     executed: dict[Op, int] = {}
     for op in operations:
         tags = op.kind.tags
-        if "elementwise" in tags:
+        if alone and "elementwise" in tags:  # most ops of most functions
             level = ready = 0
             for operand in op.operands:
-                level = max(level, near.get(operand, 0))
+                level = max(level, plain.get(operand, 0))
                 ready = max(ready, available.get(operand, 0))
             executed[op] = level
             (value,) = op.results
-            near[value] = level
+            plain[value] = level
             available[value] = level + 1 if value in plan.stored else ready
             continue
-        whole = op not in plan.unrolled and op not in plan.split  # on the same points as its operand
-        table = near if "reduction" in tags and whole else available
-        level = max([table.get(operand, 0) for operand in op.operands], default=0)
-        executed[op] = level
+        on_same_points = op not in plan.unrolled and ("elementwise" in tags or "reduction" in tags)
+        own = plan.split.get(op, ())
+        levels = {
+            axes: max([(table if on_same_points else available).get(operand, 0) for operand in op.operands], default=0)
+            for axes, table in near.items()
+        }
+        executed[op] = level = levels[own]
         for result in op.results:
-            if not plan.is_inlined(op) and result not in plan.views:
-                available[result] = near[result] = level + 1
-            elif result in plan.stored:
-                near[result], available[result] = level, level + 1
+            stored = result in plan.stored
+            if stored or (not plan.is_inlined(op) and result not in plan.views):
+                available[result] = level + 1
+                for axes, table in near.items():
+                    table[result] = level if stored and plan.is_inlined(op) and axes == own else level + 1
             else:
-                near[result] = level
+                for axes, table in near.items():
+                    table[result] = levels[axes]
                 available[result] = max([available.get(operand, 0) for operand in op.operands], default=0)
     plan.available, plan.executed = available, executed
 

@@ -8,7 +8,7 @@ that are added up, which fuse with what is around them. Products of integers sta
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from gradloomc.dialects.nd.product import expand_dot, free_axes
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Op, Value
+from gradloomc.ir.extents import is_symbolic
 from gradloomc.lowering.index_maps import identity_map
 from gradloomc.lowering.materialize import is_inlined
 from gradloomc.lowering.matrices import matrix_of
@@ -26,6 +27,10 @@ from gradloomc.lowering.unroll import LEAST_POINTS, MOST_PARTS, MOST_TERMS, is_r
 
 Ints = tuple[int, ...]
 
+# Extents but the longest, and multiply-adds for each of its points, of products that are written out: where a BLAS
+# would be called for each of a batch, and where it would be called once.
+TINY_EXTENT = 8
+TINY_WORK, TINY_WORK_OF_ONE_CALL = 64, 16
 # What a BLAS multiplies.
 ELEMENTS = (ir_types.f32, ir_types.f64)
 
@@ -39,17 +44,32 @@ def belongs_into_nest(batch: int, m: int, n: int, k: int) -> bool:
     return batch == 0 or m <= 1 or n <= 1 or k <= 1
 
 
+def is_tiny(batch: int, m: int, n: int, k: int) -> bool:
+    """Tell whether products are written out for each point of their one long extent: a batch, rows, or what is summed.
+
+    What is written out fuses with what is before and after it, forward and backward, and its vectors hold the same
+    element of neighbouring matrices (`unroll.tiny_axes`). For a batch, a BLAS is called for each product, which takes
+    100 ns or more, as long as some 64 multiply-adds in such vectors; for one long matrix it is one call.
+    """
+    # Of an extent that is not fixed, as little is asked as can be: it narrows where the program fits.
+    extents = sorted((batch, m, n, k), key=is_symbolic)
+    long = next((extent for extent in extents if extent > TINY_EXTENT), None)
+    if long is None or any(extent > TINY_EXTENT for extent in extents if extent is not long):
+        return False
+    work = TINY_WORK if long is batch else TINY_WORK_OF_ONE_CALL
+    return math.prod(extent for extent in extents if extent is not long) <= work and long >= LEAST_POINTS
+
+
 def pairs_small_things(op: Op) -> bool:
     """Tell whether a product is of operands that are computed for pairs: of points and centres, of bodies.
 
     Such operands are much larger than what they are computed from, so it is better not to store them; and where the
     contracted axes or all free ones are short, the loops that compute them can multiply them as well (unroll.py).
     """
-    (x, y), a = op.operands, op.attributes
-    _, m, n, k = _extents(x, y, a)
+    _, m, n, k = _extents(op)
     if k > MOST_TERMS and m * n > MOST_PARTS:
         return False
-    return any(_is_computed_for_pairs(operand) for operand in (x, y))
+    return any(_is_computed_for_pairs(operand) for operand in op.operands)
 
 
 def _is_computed_for_pairs(value: Value) -> bool:
@@ -93,6 +113,39 @@ def expand_in_order(x: Value, y: Value, x_contract: Ints, y_contract: Ints, x_ba
     wanted = [names_x[axis] for axis in (*x_batch, *free_axes(x.type.rank, x_batch, x_contract))]
     wanted += [names_y[axis] for axis in free_axes(y.type.rank, y_batch, y_contract)]
     return nd.transpose(total, permutation=tuple(kept.index(name) for name in wanted))
+
+
+class Choice(NamedTuple):
+    """How a product is computed: by what `expand` returns, in nests, or, without it, by a BLAS or the library; why."""
+
+    expand: Callable[..., Value] | None
+    reason: str
+    is_call: bool = False
+
+
+def choose(op: Op) -> Choice:
+    """Return how a floating-point `nd.dot` is computed."""
+    extents = _extents(op)
+    if belongs_into_nest(*extents):
+        return Choice(expand_dot, "in kernels: with a vector, a matrix is read once whoever does it")
+    if is_tiny(*extents):
+        return Choice(expand_in_order, "written out in kernels: so tiny that a call of a BLAS would take longer")
+    if pairs_small_things(op):
+        return Choice(expand_in_order, "in kernels: of operands that are computed for pairs, and never stored")
+    if any(size > np.iinfo(np.int32).max for size in (*extents, *(x.type.size for x in op.operands))):
+        return Choice(None, "np.matmul: more elements than some BLAS count to")
+    return Choice(None, "by a BLAS, called for each of them" if extents[0] != 1 else "by a BLAS", is_call=True)
+
+
+def explain_products(function: Op) -> list[tuple[str, str, Op]]:
+    """Return the products of a clean nd function, which may be changed: extents, how they are computed, the op."""
+    found = []
+    for op in body_of(move_sums_into_products(function)).ops:
+        if op.kind is nd.dot and op.results[0].type.element in ELEMENTS:
+            batch, m, n, k = _extents(op)
+            text = f"{m} x {k} by {k} x {n}"
+            found.append((text if batch == 1 else f"{batch} of {text}", choose(op).reason, op))
+    return found
 
 
 def lower_products(function: Op) -> Op:
@@ -156,15 +209,12 @@ class _ProductLowering:
         element = op.results[0].type.element
         if element not in ELEMENTS:
             return None
-        x, y = op.operands
-        a = op.attributes
-        extents = _extents(x, y, a)
-        if belongs_into_nest(*extents):
-            return expand_dot(x, y, **a)
-        if pairs_small_things(op):
-            return expand_in_order(x, y, **a)
-        if any(size > np.iinfo(np.int32).max for size in (*extents, x.type.size, y.type.size)):
-            return None  # more than some libraries count to
+        (x, y), a = op.operands, op.attributes
+        choice = choose(op)
+        if choice.expand is not None:
+            return choice.expand(x, y, **a)
+        if not choice.is_call:
+            return None
         (c, x), (d, y) = unscaled(x), unscaled(y)
         x, y, a = readable(x, y, a)
         return kernel.product(x, y, terms=((c * d, a["x_contract"], a["y_contract"], a["x_batch"], a["y_batch"]),))
@@ -203,8 +253,9 @@ def _terms(product: Op, factor: float) -> Any:
     return tuple((term[0] * factor, *term[1:]) for term in product.attributes["terms"])
 
 
-def _extents(x: Value, y: Value, a: dict[str, Ints]) -> tuple[int, int, int, int]:
-    """Return the number of products, and rows, columns and contracted extent of each."""
+def _extents(op: Op) -> tuple[int, int, int, int]:
+    """Return the number of products of an `nd.dot`, and rows, columns and contracted extent of each."""
+    (x, y), a = op.operands, op.attributes
 
     def size(value: Value, axes: Ints) -> int:
         return math.prod(value.type.shape[axis] for axis in axes)

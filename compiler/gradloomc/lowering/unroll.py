@@ -8,6 +8,7 @@ elements: all of them share one nest over the long axes, and the differences nev
 This file only decides; fuse.py builds.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -15,12 +16,16 @@ from gradloomc.dialects import nd
 from gradloomc.ir.core import Op, Value
 from gradloomc.lowering.index_maps import IndexMap, identity_map, reduced_maps, sources_of
 
+Ints = tuple[int, ...]
+
 # A reduction over at most so many elements may be written out,
 MOST_TERMS = 16
 # ... if no more than so many scalar ops come of it.
 MOST_OPS = 2048
 # Of a reduction that keeps short axes, at most so many parts are made.
 MOST_PARTS = 128
+# Of arrays of tiny matrices: elements of one that are written out, of an axis, and scalar ops for all of them.
+TINY_PARTS, TINY_EXTENT, TINY_OPS = 36, 8, 2048
 # Fewer points than this are not worth a nest of another shape.
 LEAST_POINTS = 64
 
@@ -78,6 +83,31 @@ def split_axes(op: Op, is_loaded: Callable[[Value], bool]) -> tuple[int, ...]:
         if used.issuperset(long) and not used.isdisjoint(short):
             return ()
     return tuple(short)
+
+
+def tiny_axes(value: Value, reduced: Ints, is_loaded: Callable[[Value], bool]) -> Ints:
+    """Return the short axes of an array of tiny matrices, each of which is to be computed as a whole; () if it is none.
+
+    The loop then runs along the long axes alone, and its vectors hold the same element of neighbouring matrices: what
+    the elements of a matrix share (a norm, the products of another matrix) is computed once, and none of the lanes is
+    idle as they are in rows of three. Elements of neighbouring matrices are not neighbours in memory, but loading them
+    one by one takes a cycle each.
+
+    Args:
+        reduced: the axes that are added up, and need no registers of their own.
+    """
+    shape = value.type.shape
+    short = [axis for axis, extent in enumerate(shape) if 1 < extent <= TINY_EXTENT]
+    while math.prod(shape[axis] for axis in short if axis not in reduced) > TINY_PARTS:
+        short.pop(0)
+    parts = math.prod(shape[axis] for axis in short)
+    if not short or parts > MOST_PARTS or value.type.size < LEAST_POINTS * parts:
+        return ()
+    maps = [
+        tuple((-1, 0, at[short.index(axis)]) if axis in short else (axis, 1, 0) for axis in range(len(shape)))
+        for at in itertools.product(*[range(shape[axis]) for axis in short])
+    ]
+    return tuple(short) if count_ops(value, maps, is_loaded, TINY_OPS) <= TINY_OPS else ()
 
 
 def leaves_of(
