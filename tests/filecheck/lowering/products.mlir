@@ -79,3 +79,24 @@ func.func @layers(%x: tensor<8192x64xf64>, %w: tensor<64x64xf64>) -> tensor<64x6
   %2 = nd.dot %x, %1 {x_batch = array<i64>, x_contract = array<i64: 0>, y_batch = array<i64>, y_contract = array<i64: 0>} : (tensor<8192x64xf64>, tensor<8192x64xf64>) -> tensor<64x64xf64>
   func.return %2 : tensor<64x64xf64>
 }
+
+// Tiny matrices: one loop along the batch, in which all elements of the product are computed. A single product with as
+// many multiply-adds is a call.
+// CHECK-LABEL: func.func @tiny
+// CHECK-NOT: kernel.product
+// LOOPS-LABEL: func.func @tiny
+// LOOPS: loops.nest {{.*}} {extents = array<i64: 1000>, width = 8 : i64}
+// LOOPS-COUNT-8: loops.load
+// LOOPS-COUNT-4: loops.store
+// LOOPS-NOT: loops.store
+func.func @tiny(%x: tensor<1000x2x2xf64>, %y: tensor<1000x2x2xf64>) -> tensor<1000x2x2xf64> {
+  %0 = nd.dot %x, %y {x_batch = array<i64: 0>, x_contract = array<i64: 2>, y_batch = array<i64: 0>, y_contract = array<i64: 1>} : (tensor<1000x2x2xf64>, tensor<1000x2x2xf64>) -> tensor<1000x2x2xf64>
+  func.return %0 : tensor<1000x2x2xf64>
+}
+
+// CHECK-LABEL: func.func @one_call
+// CHECK: kernel.product
+func.func @one_call(%x: tensor<1000x5xf64>, %y: tensor<5x5xf64>) -> tensor<1000x5xf64> {
+  %0 = nd.dot %x, %y {x_batch = array<i64>, x_contract = array<i64: 1>, y_batch = array<i64>, y_contract = array<i64: 0>} : (tensor<1000x5xf64>, tensor<5x5xf64>) -> tensor<1000x5xf64>
+  func.return %0 : tensor<1000x5xf64>
+}
