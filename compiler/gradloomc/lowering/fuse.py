@@ -314,7 +314,7 @@ class Fuser:
             if "elementwise" in op.kind.tags:
                 if value not in self.plan.stored and value not in outputs:
                     continue
-                root = Root(value, "store", value, range(value.type.rank))
+                root = Root(value, "store", value, range(value.type.rank), self.plan.split.get(op, ()))
             elif "reduction" in op.kind.tags and op not in self.plan.unrolled:
                 (source,) = op.operands
                 kept = nd.kept_axes(source.type.rank, op.attributes["axes"])
