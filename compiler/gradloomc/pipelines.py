@@ -11,6 +11,7 @@ from gradloomc.dialects.func import body_of
 from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.core import Op
 from gradloomc.lowering.ahead import ask_ahead
+from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
@@ -26,7 +27,10 @@ from gradloomc.passes.dce import eliminate_dead_code
 
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = "lower-products,mirror-sums,scale-sums,split-sums,fuse,to-loops,relieve-divider,fuse-multiply-add,parallelize"
+LOWER = (
+    "lower-products,mirror-sums,scale-sums,split-sums,fuse,to-loops,share-in-tiles,relieve-divider,"
+    "fuse-multiply-add,parallelize,donate,ask-ahead"
+)
 
 
 def clean(function: Op) -> Op:
@@ -60,7 +64,8 @@ def to_kernels(function: Op) -> Op:
 def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozenset()) -> Op:
     """Return a function of the nd level on the loops level, as code is written from it."""
     lowered = share_in_tiles(lower_to_loops(to_kernels(function), vector_bits))
-    return ask_ahead(parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features))))
+    lowered = parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features)))
+    return ask_ahead(donate_buffers(lowered))
 
 
 def lower(

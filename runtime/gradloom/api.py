@@ -31,11 +31,11 @@ class CompiledGrad(Derived):
 
     stands_for_function = True
 
-    def __init__(self, fun: Any, argnums: Any = 0, has_aux: bool = False):
-        super().__init__(fun, "value", argnums if _has_parameters(fun) else None, has_aux)
+    def __init__(self, fun: Any, argnums: Any = 0, has_aux: bool = False, donate: Any = ()):
+        super().__init__(fun, "value", argnums if _has_parameters(fun) else None, has_aux, donate=donate)
         # The value needs none of the arguments to be there, and is one program for all argnums.
         self.differentiated, self.selected = self.selected, ()
-        self.key = ("value",)
+        self.key = ("value", "donate", self.donated) if self.donated else ("value",)
 
     def __repr__(self) -> str:
         return f"<gradloom compiled {self.user.parameters.name}>"
@@ -45,7 +45,7 @@ class CompiledGrad(Derived):
         return (
             self
             if instance is None
-            else CompiledGrad(MethodType(self, instance), self.argnums, self.has_aux)
+            else CompiledGrad(MethodType(self, instance), self.argnums, self.has_aux, self.donate_argnums)
         )
 
     @cached_property
@@ -185,17 +185,19 @@ def _has_parameters(fun: Any) -> bool:
 
 @overload
 def compile_grad(
-    fun: Callable[..., Any], *, argnums: Argnums = 0, has_aux: bool = False
+    fun: Callable[..., Any], *, argnums: Argnums = 0, has_aux: bool = False, donate_argnums: Argnums = ()
 ) -> CompiledGrad: ...
 
 
 @overload
 def compile_grad(
-    fun: None = None, *, argnums: Argnums = 0, has_aux: bool = False
+    fun: None = None, *, argnums: Argnums = 0, has_aux: bool = False, donate_argnums: Argnums = ()
 ) -> Callable[[Callable[..., Any]], CompiledGrad]: ...
 
 
-def compile_grad(fun: Any = None, *, argnums: Argnums = 0, has_aux: bool = False) -> Any:
+def compile_grad(
+    fun: Any = None, *, argnums: Argnums = 0, has_aux: bool = False, donate_argnums: Argnums = ()
+) -> Any:
     """Compile a NumPy function and give it derivatives; a decorator, with or without arguments.
 
     Args:
@@ -204,6 +206,9 @@ def compile_grad(fun: Any = None, *, argnums: Argnums = 0, has_aux: bool = False
         argnums: position or name of the argument to differentiate with respect to, or a tuple of
             them.
         has_aux: the function returns (value, aux); aux is passed through.
+        donate_argnums: position or name of an argument, or a tuple of them, whose memory the caller gives away in calls
+            of the function itself: a result of the same shape and dtype is written there where that is possible
+            (`.explain()` says it), so that the array holds the result afterwards. See docs/memory.md.
 
     Returns:
         A CompiledGrad: call it like the function; `.grad`, `.value_and_grad`, `.vjp`, `.jvp`,
@@ -215,5 +220,5 @@ def compile_grad(fun: Any = None, *, argnums: Argnums = 0, has_aux: bool = False
         DifferentiationError: the function has no such argument.
     """
     if fun is None:
-        return lambda function: CompiledGrad(function, argnums, has_aux)
-    return CompiledGrad(fun, argnums, has_aux)
+        return lambda function: CompiledGrad(function, argnums, has_aux, donate_argnums)
+    return CompiledGrad(fun, argnums, has_aux, donate_argnums)

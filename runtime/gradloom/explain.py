@@ -97,6 +97,7 @@ def explain(program: "Program") -> str:
     ]
     if stats.chunked:
         lines.append(f"  {_count(stats.chunked, 'kernel')} in chunks that up to {pool.get_threads()} threads share")
+    lines += _section("donated arguments", _donations(program))
     if program.family is not None:
         lines += program.family.explain()
     lines += _section("kept in memory", [(type, reason, _place(at)) for type, reason, at in kept])
@@ -117,6 +118,16 @@ def explain(program: "Program") -> str:
         ],
     )
     return "\n".join(lines)
+
+
+def _donations(program: "Program") -> list[tuple[str, ...]]:
+    """Return for each donated argument its name, and what became of its memory."""
+    arguments = body_of(program.function).arguments
+    found: list[tuple[str, ...]] = []
+    for position, result, reason in program.executable.program.donations:
+        name = arguments[position].hint or f"argument {position}"
+        found.append((name, f"not used: {reason}" if reason else f"takes result {result}"))
+    return found
 
 
 def _is_call(op: Op) -> bool:

@@ -319,6 +319,7 @@ class Derived(NativeCallable, Inspectable, native=True):
             there are no parameters.
         has_aux: the function returns (value, aux).
         options: what else the subclass takes after has_aux.
+        donate: the arguments whose memory results may take, as the user wrote them.
     """
 
     # Of the function, set by functools.update_wrapper.
@@ -328,7 +329,7 @@ class Derived(NativeCallable, Inspectable, native=True):
 
     stands_for_function = False  # a transform of this object is one of the user's function
 
-    def __init__(self, fun: Any, name: str, argnums: Any, has_aux: bool, *options: Any):
+    def __init__(self, fun: Any, name: str, argnums: Any, has_aux: bool, *options: Any, donate: Any = ()):
         self.user, self.bound_args, self.bound_kwargs = user_function(fun)
         functools.update_wrapper(self, fun, updated=())
         self.name, self.argnums, self.has_aux, self.options = name, argnums, has_aux, options
@@ -337,6 +338,11 @@ class Derived(NativeCallable, Inspectable, native=True):
             self.selected = self.user.parameters.check_argnums(argnums, len(self.bound_args))
         self.single = not isinstance(argnums, (tuple, list))
         self.key = (name, *options, self.selected, self.single)
+        self.donate_argnums = donate
+        self.donated: tuple[int | str, ...] = ()
+        if donate not in ((), []):
+            self.donated = self.user.parameters.check_argnums(donate, len(self.bound_args))
+            self.key = (*self.key, "donate", self.donated)
         self._short_cuts: dict[Any, _ShortCut | None] = {}
         self._short_cut: _ShortCut | None = None  # the one used last
         self._plans = Plans()  # for native code
@@ -349,10 +355,11 @@ class Derived(NativeCallable, Inspectable, native=True):
         if not self.bound_args and not self.bound_kwargs:
             return self
         argnums = self.selected[0] if self.single else self.selected
-        return derive(type(self), self.user.fun, argnums, self.has_aux, *self.options)
+        return derive(type(self), self.user.fun, argnums, self.has_aux, *self.options, donate=self.donated)
 
     def __reduce__(self) -> Any:
-        return derive, (type(self), self.__wrapped__, self.argnums, self.has_aux, *self.options)
+        make = functools.partial(derive, donate=self.donate_argnums) if self.donated else derive
+        return make, (type(self), self.__wrapped__, self.argnums, self.has_aux, *self.options)
 
     def __repr__(self) -> str:
         return f"<gradloom {self.name} of {self.user.parameters.name}>"
@@ -387,7 +394,7 @@ class Derived(NativeCallable, Inspectable, native=True):
 
     def program_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Program":
         """Return the program that answers a call with these arguments."""
-        return self.user.program(self.key, self.bind(args, kwargs), self.has_aux, self.make, self.check)
+        return self.program(self.bind(args, kwargs))
 
     def forget(self) -> None:
         """Forget which programs answered; the next call finds or makes one."""
@@ -406,7 +413,7 @@ class Derived(NativeCallable, Inspectable, native=True):
         call = self.bind(args, kwargs)
         if insertion.block is not None:
             return self.inline(call)
-        program = self.user.program(self.key, call, self.has_aux, self.make, self.check)
+        program = self.program(call)
         self._remember(args, kwargs, call, program)
         answer = program(call.leaves)
         self._enter(program, call.leaves, len(args), kwargs)
@@ -466,6 +473,18 @@ class Derived(NativeCallable, Inspectable, native=True):
         """Derive the program from the traced function."""
         raise NotImplementedError
 
+    def make_donating(self, primal: "Primal") -> "Program":
+        """Derive the program; let its results take the memory of the donated arguments."""
+        program = self.make(primal)
+        if self.donated:
+            arguments = primal.parameters.find(self.donated, primal.structure)
+            program.donate([primal.position[i] for each in arguments for i in each.leaves if i in primal.position])
+        return program
+
+    def program(self, call: Call) -> "Program":
+        """Return the compiled program for the signature of `call`."""
+        return self.user.program(self.key, call, self.has_aux, self.make_donating, self.check)
+
     def inline(self, call: Call) -> Any:
         """Do the same to tracers, in the function that is being traced."""
         self.check(call)
@@ -473,13 +492,17 @@ class Derived(NativeCallable, Inspectable, native=True):
         return self.make(primal).inline(call.leaves)
 
 
-def derive(cls: Any, fun: Any, argnums: Any, has_aux: bool, *options: Any) -> Any:
+def derive(cls: Any, fun: Any, argnums: Any, has_aux: bool, *options: Any, donate: Any = ()) -> Any:
     """Return `cls(fun, argnums, has_aux, *options)`, the same object for the same arguments."""
+    if donate in ((), []):
+        more: dict[str, Any] = {}
+    else:
+        more = {"donate": tuple(donate) if isinstance(donate, list) else donate}
     user, args, kwargs = user_function(fun)
     if args or kwargs or not isinstance(fun, (types.FunctionType, Derived)):
-        return cls(fun, argnums, has_aux, *options)
-    key = (cls, tuple(argnums) if isinstance(argnums, list) else argnums, has_aux, *options)
+        return cls(fun, argnums, has_aux, *options, **more)
+    key = (cls, tuple(argnums) if isinstance(argnums, list) else argnums, has_aux, *options, *more.values())
     found = user.derived.get(key)
     if found is None:
-        found = user.derived[key] = cls(fun, argnums, has_aux, *options)
+        found = user.derived[key] = cls(fun, argnums, has_aux, *options, **more)
     return found

@@ -303,6 +303,11 @@ class Program:
         """The types of the function's results."""
         return self.derivation.types
 
+    def donate(self, positions: Sequence[int]) -> None:
+        """Let results take the memory of these arguments, where that is possible; before it is compiled."""
+        self.function = copy_function(self.function)  # others may hold it
+        self.function.attributes["donated"] = tuple(positions)
+
     # --- natively ---------------------------------------------------------------------------------
 
     def compile(self) -> "Program":

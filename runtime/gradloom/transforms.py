@@ -37,10 +37,10 @@ class Gradient(Derived, native=True):
     of arrays like the gradient. (A function with a parameter of that name gets it instead.) An argument may be given.
     """
 
-    def __init__(self, fun: Any, argnums: Any, has_aux: bool, with_value: bool):
+    def __init__(self, fun: Any, argnums: Any, has_aux: bool, with_value: bool, donate: Any = ()):
         self.with_value = with_value
         super().__init__(
-            fun, "value_and_grad" if with_value else "grad", argnums, has_aux, with_value
+            fun, "value_and_grad" if with_value else "grad", argnums, has_aux, with_value, donate=donate
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -59,7 +59,7 @@ class Gradient(Derived, native=True):
                 fix="leave it out",
             )
         call = self.bind(args, kwargs)
-        program = self.user.program(self.key, call, self.has_aux, self.make, self.check)
+        program = self.program(call)
         structure, slots = program.result.structure, list(program.result.slots)
         given = flatten_like(structure, (None, out) if self.with_value else out, "out")
         outs: list[Any] = [None] * len(program.executable.returned)
@@ -78,7 +78,7 @@ class Gradient(Derived, native=True):
 
 
 def grad(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, donate_argnums: Argnums = ()
 ) -> Callable[..., Any]:
     """Return a function that computes the gradient of `fun`, a function that returns one float.
 
@@ -87,6 +87,9 @@ def grad(
         argnums: the position or name of the argument to differentiate with respect to, or a tuple
             of them.
         has_aux: `fun` returns (value, aux); then the gradient function returns (gradient, aux).
+        donate_argnums: position or name of an argument, or a tuple of them, whose memory the caller gives away: a
+            gradient of the same shape and dtype is written there where that is possible (`.explain()` says it), so
+            that the array holds the result afterwards. See docs/memory.md.
 
     Returns:
         A function of the same arguments. The gradient has the structure, shapes and dtypes of the
@@ -97,17 +100,17 @@ def grad(
         DifferentiationError: the result is not one float, an argument holds integers, or an op has
             no derivative.
     """
-    return derive(Gradient, fun, argnums, has_aux, False)
+    return derive(Gradient, fun, argnums, has_aux, False, donate=donate_argnums)
 
 
 def value_and_grad(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, donate_argnums: Argnums = ()
 ) -> Callable[..., Any]:
     """Return a function that computes (value, gradient) in one native call; see `grad`.
 
     With `has_aux` it returns ((value, aux), gradient).
     """
-    return derive(Gradient, fun, argnums, has_aux, True)
+    return derive(Gradient, fun, argnums, has_aux, True, donate=donate_argnums)
 
 
 # --- forward and reverse products -----------------------------------------------------------------

@@ -338,7 +338,8 @@ class Lane:
     def store(self, op: Op, value: str) -> None:
         buffer, index_map, base = self.target(op)
         name = self.nest.to_memory(self.v, value, buffer.element, op.operands[0].type)
-        self.write_vector(buffer, index_map, base, name, self.sink_mask(op))
+        mask = self.counted(op) if self.nest.in_place else self.sink_mask(op)
+        self.write_vector(buffer, index_map, base, name, mask)
 
     def write_vector(self, buffer: Buffer, index_map: Any, base: str, name: str, mask: str | None) -> None:
         memory = memory_scalar(buffer.element)

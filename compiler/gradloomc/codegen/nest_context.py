@@ -83,6 +83,7 @@ class NestContext:
         self.entry, self.sizes = entry, sizes
         self.static: tuple[int, ...] = op.attributes["extents"]
         self.width: int = op.attributes["width"]
+        self.in_place: bool = op.attributes.get("in_place", False)  # no point may be stored twice
         self.ops = list(op.regions[0].block.ops[:-1])
         self.inner = len(self.static) - 1
         self.sinks = [op for op in self.ops if op.kind in (loops.store, loops.reduce)]

@@ -79,6 +79,7 @@ class Program(NamedTuple):
     chunked: int = 0  # nests that run in chunks, and their work in cycles
     chunked_work: int = 0
     large_products: tuple[str, ...] = ()  # the element types of products that several threads may share
+    donations: tuple[tuple[int, int, str], ...] = ()  # of arguments' memory to results, see lowering/donate.py
     work: float = 0.0
     written_out: "Callable[[], Program] | None" = None
 
@@ -93,6 +94,7 @@ class ProgramWriter:
 
     def __init__(self, function: Op, attributes: str, convention: gemm.Convention, library: bool):
         self.body = body_of(function)
+        self.donations = function.attributes.get("donations", ())
         self.attributes = attributes
         self.places = Places(features_of(attributes) | ({LIBRARY} if library else set()), convention)
         self.slot_of, self.scratch = self.places.slot_of, self.places.scratch
@@ -175,6 +177,7 @@ class ProgramWriter:
             chunked=self.chunked,
             chunked_work=self.chunked_work,
             large_products=tuple(sorted(large)),
+            donations=self.donations,
         )
         return program
 

@@ -23,8 +23,9 @@ def _verify_function(op: Op) -> None:
 
 func = OpDef(
     "func.func",
-    "A function: its body's arguments are the parameters.",
-    type_rule=lambda sym_name, function_type: (),
+    "A function: its body's arguments are the parameters. Results may be written into the memory of the arguments in "
+    "`donated`; `donations` says what came of it (see `lowering/donate.py`).",
+    type_rule=lambda sym_name, function_type, donated=(), donations=(): (),
     attributes=("sym_name", "function_type"),
     effects=True,
     verify=_verify_function,
@@ -36,6 +37,14 @@ return_ = OpDef(
     effects=True,
     tags=frozenset({"terminator"}),
 )
+
+
+def function_like(old: Op, argument_types: Sequence[Type]) -> Op:
+    """Return a new function with the name, the attributes and the hints of another one, and an empty body."""
+    hints = [argument.hint for argument in body_of(old).arguments]
+    new = make_function(old.attributes["sym_name"], argument_types, hints)
+    new.attributes = {**old.attributes, **new.attributes}
+    return new
 
 
 def make_function(name: str, argument_types: Sequence[Type], hints: Sequence[str | None] = ()) -> Op:

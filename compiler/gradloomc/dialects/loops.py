@@ -5,7 +5,7 @@
 map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their
 buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` is a call of the BLAS. The attribute
 `chunk = [dim, unit, count]` of a nest or of nests in tiles says that a dimension falls into so many chunks that may run
-on any thread (`lowering/parallelize.py`).
+on any thread (`lowering/parallelize.py`), `in_place` that no point is stored twice (`lowering/donate.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from gradloomc.ir.types import MemRefType, Type, memref
 nest = OpDef(
     "loops.nest",
     "A loop nest over buffers; see the dialect's description.",
-    type_rule=lambda *buffers, extents, width, chunk=None: (),
+    type_rule=lambda *buffers, extents, width, chunk=None, in_place=False: (),
     attributes=("extents", "width"),
     effects=True,
 )

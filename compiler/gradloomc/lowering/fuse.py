@@ -13,7 +13,7 @@ from typing import Any
 
 from gradloomc.dialects import kernel, nd
 from gradloomc.dialects import scalar as s
-from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.dialects.func import body_of, finish_function, function_like
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
@@ -273,11 +273,7 @@ class Fuser:
         self.operations = body.ops[:-1]
         self.outputs = body.terminator.operands
         self.order = {op.results[0]: position for position, op in enumerate(self.operations)}
-        self.new = make_function(
-            function.attributes["sym_name"],
-            [argument.type for argument in body.arguments],
-            [argument.hint for argument in body.arguments],
-        )
+        self.new = function_like(function, [argument.type for argument in body.arguments])
         self.values: dict[Value, Value] = dict(zip(body.arguments, body_of(self.new).arguments, strict=True))
         self.copies: dict[int, Value] = {}
         # Results and copies by the order in which their axes are stored.

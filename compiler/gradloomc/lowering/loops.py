@@ -13,7 +13,7 @@ import numpy as np
 
 from gradloomc.dialects import kernel, loops, nd
 from gradloomc.dialects import scalar as s
-from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.dialects.func import body_of, finish_function, function_like
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Op, Region, Value
 from gradloomc.ir.types import ScalarType, Type, memref
@@ -106,11 +106,8 @@ class BufferAssignment:
     def __init__(self, function: Op, vector_bits: int):
         self.old = body_of(function)
         self.vector_bits = vector_bits
-        self.new = make_function(
-            function.attributes["sym_name"],
-            [memref(a.type.shape, a.type.element) for a in self.old.arguments],
-            [a.hint for a in self.old.arguments],
-        )
+        types = [memref(a.type.shape, a.type.element) for a in self.old.arguments]
+        self.new = function_like(function, types)
         self.values: dict[Value, Value] = dict(
             zip(self.old.arguments, body_of(self.new).arguments, strict=True)
         )

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from gradloomc.ir.core import Module
 from gradloomc.lowering.ahead import ask_ahead
+from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
@@ -106,6 +107,19 @@ class ShareInTiles(Pass):
     def run(self, module: Module) -> None:
         for function in module.block.ops:
             share_in_tiles(function)
+
+
+@dataclass(frozen=True)
+class Donate(Pass):
+    """Find the results that may be written into the memory of donated arguments."""
+
+    name: ClassVar[str] = "donate"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            donate_buffers(function)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ PASSES: dict[str, str] = {
     "canonicalize": "gradloomc.passes.cleanup:Canonicalize",
     "cse": "gradloomc.passes.cleanup:CSE",
     "dce": "gradloomc.passes.cleanup:DCE",
+    "donate": "gradloomc.lowering.passes:Donate",
     "fuse": "gradloomc.lowering.passes:Fuse",
     "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
     "linearize": "gradloomc.ad.passes:Linearize",

@@ -1,4 +1,8 @@
-"""Native checks before a call: `gl_match` compares arguments with records, `gl_watch` what a function reads besides."""
+"""Native checks before a call.
+
+`gl_match` compares arguments with records, `gl_watch` what a function reads besides; `gl_may_donate` tells whether
+results may be written into arguments' memory.
+"""
 
 from gradloom.exec.layout import (
     CELL_CONTENT,
@@ -12,6 +16,7 @@ from gradloom.exec.layout import (
     NUMBER,
     TUPLE_ITEMS,
     TYPE,
+    WRITEABLE,
 )
 from gradloom.exec.words import (
     ARGUMENT,
@@ -381,4 +386,51 @@ bad:
 }}
 """
 
-CHECKS = _MATCH + _WATCH
+# Tell whether the arguments in `donations` may be written and share no memory with any other one; `sizes` are in bytes.
+_MAY_DONATE = f"""
+define internal i1 @gl_may_donate(
+  ptr %found, ptr %held, i64 %arity, ptr %donations, i64 %count, ptr %sizes) {{
+entry:
+  br label %donation
+donation:
+  %d = phi i64 [ 0, %entry ], [ %d1, %apart ]
+  %all = icmp eq i64 %d, %count
+  br i1 %all, label %good, label %look
+look:
+{word("slot", "donations", "%d")}
+{word("item", "held", "%slot", "ptr")}
+{word("start", "found", "%slot")}
+{word("size", "sizes", "%slot")}
+{field("flags", "item", FLAGS, "i32")}
+  %writeable = and i32 %flags, {WRITEABLE}
+  %is_writeable = icmp ne i32 %writeable, 0
+  %end = add i64 %start, %size
+  br i1 %is_writeable, label %other, label %bad
+other:
+  %k = phi i64 [ 0, %look ], [ %k1, %next ]
+  %compared = icmp eq i64 %k, %arity
+  br i1 %compared, label %apart, label %compare
+compare:
+{word("other_start", "found", "%k")}
+{word("other_size", "sizes", "%k")}
+  %other_end = add i64 %other_start, %other_size
+  %c1 = icmp ult i64 %other_start, %end
+  %c2 = icmp ult i64 %start, %other_end
+  %c3 = icmp ne i64 %k, %slot
+  %c12 = and i1 %c1, %c2
+  %shared = and i1 %c12, %c3
+  br i1 %shared, label %bad, label %next
+next:
+  %k1 = add i64 %k, 1
+  br label %other
+apart:
+  %d1 = add i64 %d, 1
+  br label %donation
+good:
+  ret i1 1
+bad:
+  ret i1 0
+}}
+"""
+
+CHECKS = _MATCH + _WATCH + _MAY_DONATE

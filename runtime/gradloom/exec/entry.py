@@ -12,6 +12,7 @@ from gradloom.exec.checks import CHECKS
 from gradloom.exec.layout import DATA, LENGTH, TUPLE_ITEMS
 from gradloom.exec.results import RESULTS, result
 from gradloom.exec.words import (
+    DONATED,
     FRAME_WORDS,
     OWN,
     PLAN_WORDS,
@@ -27,9 +28,9 @@ from gradloomc.codegen.native import compile_module
 
 # Run a plan on the data at `found`: take a frame, make the results, run the segments, build what is returned.
 _RUN = f"""
-define internal ptr @gl_run(ptr %plan, ptr %found, ptr %api) {{
+define internal ptr @gl_run(ptr %plan, ptr %found, ptr %held, ptr %api) {{
 entry:
-{use("DecRef", "CallNoArgs", "CallOneArg", "SaveThread", "RestoreThread")}
+{use("IncRef", "DecRef", "CallNoArgs", "CallOneArg", "SaveThread", "RestoreThread")}
 {word("program", "plan", PLAN_WORDS.program, "ptr")}
 {word("arity", "plan", PLAN_WORDS.arity)}
 {word("results_count", "plan", PLAN_WORDS.results_count)}
@@ -88,6 +89,7 @@ make_one:
   switch i64 %kind, label %in_frame [
     i64 {OWN}, label %own
     i64 {POOLED}, label %pooled
+    i64 {DONATED}, label %donated
   ]
 in_frame:
   %cell = getelementptr i64, ptr %cell0, i64 %k
@@ -98,8 +100,13 @@ own:
 pooled:
   %drawn = call ptr @gl_pooled(ptr %record, ptr %api)
   br label %made_array
+donated:
+{result("spare")}
+{word("given", "held", "%spare", "ptr")}
+  call void %IncRef(ptr %given)
+  br label %made_array
 made_array:
-  %result = phi ptr [ %given_again, %own ], [ %drawn, %pooled ]
+  %result = phi ptr [ %given_again, %own ], [ %drawn, %pooled ], [ %given, %donated ]
   %no_array = icmp eq ptr %result, null
   br i1 %no_array, label %clean, label %has_array
 has_array:
@@ -284,9 +291,19 @@ watch:
   call void %IncRef(ptr %watcher)
   %holds = call i1 @gl_watch(ptr %records, ptr %api)
   call void %DecRef(ptr %watcher)
-  br i1 %holds, label %run, label %release
+  br i1 %holds, label %unchanged, label %release
+unchanged:
+{word("donations_count", "plan", PLAN_WORDS.donations_count)}
+  %donates = icmp ne i64 %donations_count, 0
+  br i1 %donates, label %may_donate, label %run
+may_donate:
+{word("donations", "plan", PLAN_WORDS.donations, "ptr")}
+{word("sizes", "plan", PLAN_WORDS.sizes, "ptr")}
+  %may = call i1 @gl_may_donate(
+    ptr %found, ptr %held, i64 %arity, ptr %donations, i64 %donations_count, ptr %sizes)
+  br i1 %may, label %run, label %release
 run:
-  %answer = call ptr @gl_run(ptr %plan, ptr %found, ptr %api)
+  %answer = call ptr @gl_run(ptr %plan, ptr %found, ptr %held, ptr %api)
   %failed = icmp eq ptr %answer, null
   br i1 %failed, label %release, label %note
 note:
@@ -298,8 +315,8 @@ note:
   store i64 %serial, ptr %plast
   br label %release
 release:
-  %given = phi ptr [ null, %watch ], [ null, %run ], [ %answer, %note ]
-  %is_miss = phi i1 [ 1, %watch ], [ 0, %run ], [ 0, %note ]
+  %given = phi ptr [ null, %watch ], [ null, %may_donate ], [ null, %run ], [ %answer, %note ]
+  %is_miss = phi i1 [ 1, %watch ], [ 1, %may_donate ], [ 0, %run ], [ 0, %note ]
   br label %release_one
 release_one:
   %r = phi i64 [ 0, %release ], [ %r1, %release_next ]

@@ -20,7 +20,7 @@ from gradloom.exec.binding import binder, expectations
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import pool
-from gradloom.exec.programs import Frames, NativeProgram, Plans
+from gradloom.exec.programs import Frames, NativeProgram, Plans, bytes_of
 from gradloom.exec.tables import Arguments, Building, State, Watched
 from gradloomc.ad.derivation import Derivation
 from gradloomc.codegen.native import host
@@ -62,6 +62,7 @@ class Stats(NamedTuple):
     bytes_temporary: int = 0
     bytes_separate: int = 0
     chunked: int = 0  # kernels that several threads may share
+    bytes_donated: int = 0  # of results in the memory of donated arguments
 
     @property
     def compile_seconds(self) -> float:
@@ -161,6 +162,8 @@ class Executable(NativeCallable, native=True):
         self.frames: list[Frame] = []
         self.bind: Any = None  # compiled once the function turns out to be called again
         self.native: NativeProgram | None = None  # likewise
+        # Which argument's memory which of the returned arrays takes.
+        self.donations = [(position, result) for position, result, _ in program.donations if result >= 0]
         self.lock = threading.RLock()  # a finalizer may come in between, in the same thread
         self._plans = Plans()
         self.calls = 0
@@ -176,11 +179,16 @@ class Executable(NativeCallable, native=True):
             lowered - start,
             time.perf_counter() - lowered,
             reused,
-            sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.result_types),
+            sum(bytes_of(*type) for type in self.result_types) - self.bytes_donated,
             self.arena.size,
             self.arena.separate,
             program.chunked,
+            self.bytes_donated,
         )
+
+    @property
+    def bytes_donated(self) -> int:
+        return sum(bytes_of(*self.types[slot]) for slot, _ in self.donations)
 
     def _enter(self) -> None:
         """Take the native entry if objects are laid out as it expects and all steps are native."""
@@ -199,6 +207,7 @@ class Executable(NativeCallable, native=True):
             [ctypes.cast(step, ctypes.c_void_p).value or 0 for _, step in self.steps],
             self.sizes,
             self.program.pool is not None or self.seconds >= RELEASE_FROM_SECONDS,
+            self.donations,
             self.steps,
         )
         arguments, building = Arguments(self.types), Building(native.results, scalars=False)
@@ -227,7 +236,9 @@ class Executable(NativeCallable, native=True):
             ExecutionError: the number, a shape or a dtype does not fit.
         """
         if self.native is not None:
-            return self(*self.prepare(arrays))  # in their copies they are what the entry expects
+            arrays = self.prepare(arrays)
+            if self.may_donate(arrays):
+                return self(*arrays)  # in their copies they are what the entry expects
         if self.program.chunked:
             threads.pool.meet(self.program.chunked_work)
         count = len(self.types)
@@ -244,7 +255,13 @@ class Executable(NativeCallable, native=True):
             arrays = self.prepare(arrays)
             for slot, array in enumerate(arrays):
                 pointers[slot] = array.ctypes.data
-        made = tuple([empty(shape, dtype) for shape, dtype in self.result_types])
+        given = self.given_memory(arrays) if self.donations else {}
+        made = tuple(
+            [
+                given[slot] if slot in given else empty(shape, dtype)
+                for slot, (shape, dtype) in enumerate(self.result_types, self.first_result)
+            ]
+        )
         if bind is None or not bind(made, len(made), self.results_expected, frame.result_pointers, _ARRAY_TYPE):
             for slot, array in enumerate(made, self.first_result):
                 pointers[slot] = array.ctypes.data
@@ -256,6 +273,29 @@ class Executable(NativeCallable, native=True):
         results = [memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.returned]
         frame.release(self)
         return results
+
+    def given_memory(self, arrays: Sequence[Array]) -> dict[int, Array]:
+        """Return the donated arguments by the slots of the results that take their memory; none if they must not."""
+        if not self.may_donate(arrays):
+            return {}
+        return {self.returned[result][0]: arrays[slot] for slot, result in self.donations}
+
+    def may_donate(self, arrays: Sequence[Array]) -> bool:
+        """Tell whether the donated arguments share no memory with another one.
+
+        Raises:
+            ExecutionError: one of them is read-only.
+        """
+        for slot, _ in self.donations:
+            array = arrays[slot]
+            if not array.flags.writeable:
+                raise ExecutionError(
+                    f"argument {slot} is donated, but it is read-only",
+                    fix="donate an array that may be written, or a copy of this one",
+                )
+            if any(np.may_share_memory(array, other) for k, other in enumerate(arrays) if k != slot):
+                return False
+        return True
 
     def take_frame(self) -> Frame:
         """Return a frame that no call is using."""

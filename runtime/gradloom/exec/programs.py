@@ -18,7 +18,7 @@ from gradloom.exec.callable import NativeCallable
 from gradloom.exec.entry import entry_address
 from gradloom.exec.memory import POOL_FROM_BYTES, pool
 from gradloom.exec.tables import Arguments, Building, State, Table, Type, interfaces, own_table, table
-from gradloom.exec.words import FRAME_WORDS, IN_FRAME, OWN, PLAN_WORDS, POOLED, PROGRAM_WORDS, RESULT
+from gradloom.exec.words import DONATED, FRAME_WORDS, IN_FRAME, OWN, PLAN_WORDS, POOLED, PROGRAM_WORDS, RESULT
 
 
 class Frames:
@@ -71,6 +71,7 @@ class NativeProgram:
         steps: addresses.
         sizes: what the steps get as their second argument.
         release: whether a run takes so long that other threads should run meanwhile.
+        donations: slots of arguments, and the positions of the results that take their memory.
         kept: what else has to live as long: the owner of the native code.
     """
 
@@ -85,9 +86,10 @@ class NativeProgram:
         steps: Sequence[int],
         sizes: Any,
         release: bool,
-        *kept: Any,
+        donations: Sequence[tuple[int, int]] = (),
+        kept: Any = None,
     ):
-        self.types, self.results = types, results
+        self.types, self.results, self.donations = types, results, donations
         self.frames = Frames(slots, len(results), constants, temporaries, size)
         self.release = release
         addresses = table(steps)
@@ -144,6 +146,8 @@ class NativeProgram:
         captured_items = table([id(array) for array in captured], *captured)
         results = self._results(building.scalars)
         names = table([id(name) for name in keywords], keywords)
+        donations = table([slot for slot, _ in self.donations])
+        sizes = table([bytes_of(*type) for type in self.types])
         never = tracing if tracing is not None else _NEVER
         made = table([0] * len(PLAN_WORDS.names))
         made[:] = PLAN_WORDS.pack(
@@ -170,10 +174,13 @@ class NativeProgram:
             building=built.address,
             depth=max(1, building.depth),
             finish=0 if finish is None else id(finish),
+            donations_count=len(self.donations),
+            donations=donations.address,
+            sizes=sizes.address,
         )
         made.kept = (
-            records, captured_records, captured_items, names, results, built, self.table, state.words, never, finish,
-            kept,
+            records, captured_records, captured_items, names, donations, sizes, results, built, self.table,
+            state.words, never, finish, kept,
         )  # fmt: skip
         return made
 
@@ -181,11 +188,14 @@ class NativeProgram:
         """Return the records of the results."""
         words: list[int] = []
         kept: list[Any] = []
-        for slot, (shape, dtype) in self.results:
+        given = {position: slot for slot, position in self.donations}
+        for position, (slot, (shape, dtype)) in enumerate(self.results):
             size = bytes_of(shape, dtype)
             kind, spare, make = OWN, list[Any](), None
             if scalars and not shape:
                 kind = IN_FRAME
+            elif position in given:
+                kind = DONATED
             elif size >= POOL_FROM_BYTES:
                 kind, spare, make = POOLED, pool.buffers_for(size), partial(pool.empty, shape, dtype)
             kept += [dtype, spare, make]
@@ -194,7 +204,7 @@ class NativeProgram:
                 slot=slot,
                 descr=id(dtype),
                 rank=len(shape),
-                spare=id(spare),
+                spare=given.get(position, id(spare)),
                 make=0 if make is None else id(make),
                 extents=0,
             )

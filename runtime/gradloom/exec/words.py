@@ -33,7 +33,8 @@ INTERFACES = Words(
 # What one callable object does for one kind of call.
 PLAN_WORDS = Words(
     "following owner count keywords_count keywords arguments_count arguments captured_count captured captured_records "
-    "arity nested state generation serial tracing program results_count results building_count building depth finish"
+    "arity nested state generation serial tracing program results_count results building_count building depth finish "
+    "donations_count donations sizes"
 )
 # A compiled program: shared by the plans that use it.
 PROGRAM_WORDS = Words("idle new_frame kept cells steps_count steps sizes release")
@@ -48,9 +49,10 @@ ARRAY, NUMBER_OBJECT, FIXED, TUPLE, LIST, DICT = range(6)
 # Records of what a function reads besides its arguments.
 WATCHED = Words("kind place object expected extra payload")
 CELL, NAME, CONTENT, LIST_CONTENT, DICT_CONTENT, ASK, END = range(7)
-# Records of results that have memory of their own. `spare` lists buffers, or whole arrays that are given again.
+# Records of results that have memory of their own. `spare` lists buffers, or whole arrays that are given again; of a
+# result in a donated argument's memory it is the argument's slot.
 RESULT = Words("kind slot descr rank spare make extents")
-IN_FRAME, OWN, POOLED = range(3)
+IN_FRAME, OWN, POOLED, DONATED = range(4)
 # Instructions that build what is returned, on a stack of objects.
 BUILD = Words("kind operand other spare bytes size")
 (PUSH_ARRAY, PUSH_SCALAR, PUSH_OBJECT, BUILD_TUPLE, BUILD_LIST, BUILD_DICT) = range(6)
