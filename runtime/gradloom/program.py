@@ -305,8 +305,7 @@ class Program:
 
     def donate(self, positions: Sequence[int]) -> None:
         """Let results take the memory of these arguments, where that is possible; before it is compiled."""
-        self.function = copy_function(self.function)  # others may hold it
-        self.function.attributes["donated"] = tuple(positions)
+        self.derivation = self.derivation.donate(positions)
 
     # --- natively ---------------------------------------------------------------------------------
 

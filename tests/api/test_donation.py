@@ -1,8 +1,12 @@
 """Donated arguments: results take their memory where that is possible, and are right everywhere."""
 
+import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -253,3 +257,25 @@ def test_inside_a_trace_nothing_is_donated() -> None:
     outer = compile_grad(lambda w: step(w) + w)
     w = np.arange(4.0)
     assert np.array_equal(outer(w), w * w + w) and np.array_equal(w, np.arange(4.0))
+
+
+_PROGRAM = """
+import numpy as np
+from gradloom import compile_grad
+from gradloomc.known import counts
+
+def f(w, g):
+    return w - 0.5 * g
+
+step, w = compile_grad(f, donate_argnums=0), np.arange(5.0)
+print(step(w, np.ones(5)) is w, compile_grad(f)(w, w) is not w, counts.lowered)
+"""
+
+
+def test_a_program_that_is_found_on_disk_donates(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "GRADLOOM_CACHE_DIR": str(tmp_path)}
+    for lowered in "2", "0":
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM], env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.split() == ["True", "True", lowered], done.stderr

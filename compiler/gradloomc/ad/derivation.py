@@ -53,6 +53,10 @@ class Derivation:
         tangents = [type for type in self.types if type.element.is_float]
         return self._then(self.types + tangents, "jvp", tuple(active))
 
+    def donate(self, positions: Sequence[int]) -> "Derivation":
+        """Return the same function, results of which may take the memory of the arguments at `positions`."""
+        return self._then(self.types, "donate", tuple(positions))
+
     def _then(self, types: Types, *step: Any) -> "Derivation":
         return Derivation(self.origin, (*self.steps, step), types)
 
@@ -89,8 +93,16 @@ def keep_results(original: Op, positions: Sequence[int], in_place: bool = False)
     return kept
 
 
+def give_away(original: Op, positions: Sequence[int], in_place: bool = False) -> Op:
+    """Return a function, or a copy of it, that gives away the memory of the arguments at `positions`."""
+    giving = original if in_place else copy_function(original)
+    giving.attributes["donated"] = tuple(positions)
+    return giving
+
+
 _STEPS: dict[str, Callable[..., Op]] = {
     "keep": lambda made, own, positions: keep_results(made, positions, in_place=own),
     "vjp": lambda made, own, active, unit_seed: vjp_of(made, active, unit_seed),
+    "donate": lambda made, own, positions: give_away(made, positions, in_place=own),
     "jvp": lambda made, own, active: jvp_of(made, active),
 }

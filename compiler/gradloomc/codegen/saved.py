@@ -45,7 +45,17 @@ def encode(program: Program) -> bytes | None:
         return None
 
 
-_FIELDS = ("arguments", "pool", "results", "temporaries", "returned", "lifetimes", "large_products", *_NUMBERS)
+_FIELDS = (
+    "arguments",
+    "pool",
+    "results",
+    "temporaries",
+    "returned",
+    "lifetimes",
+    "large_products",
+    "donations",
+    *_NUMBERS,
+)
 
 
 def decode(data: bytes, make: Callable[[], Program]) -> Program:
