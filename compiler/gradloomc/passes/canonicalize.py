@@ -9,11 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradloomc.dialects import nd
+from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.rewrite.simplify import Rule, simplify_function
 
 # A product of more factors than this is not searched for one.
 DEEPEST_FACTOR = 8
+
+# Powers up to this one are products: each takes at most eight, and is off by fewer units than it has factors.
+LARGEST_POWER = 16
 
 
 def defined_by(value: Value, kind: object) -> Op | None:
@@ -114,6 +118,52 @@ def mul_unguarded(op: Op, operands: Sequence[Value]) -> Value | None:
     return None
 
 
+def power_by_products(op: Op, operands: Sequence[Value]) -> Value | None:
+    """x^n by products, x^-n = 1 / x^n, and x^(n/2) by a root where x is not negative; within a few roundings."""
+    x, y = operands
+    number = nd.splat_of(y)
+    if number is None or x.type.element not in (ir_types.f32, ir_types.f64) or not abs(number) <= LARGEST_POWER:
+        return None
+    exponent, halves = float(number), float(2 * number)
+    if exponent.is_integer() and exponent != 0:
+        result = _power(x, int(abs(exponent)))
+        return result if exponent > 0 else nd.reciprocal(result)
+    if not halves.is_integer() or not is_nonnegative(x):
+        return None
+    root = nd.sqrt(x)
+    return _power(nd.reciprocal(root), int(-halves)) if halves < 0 else nd.mul(_power(x, int(exponent)), root)
+
+
+def _power(x: Value, n: int) -> Value:
+    """Build x^n for n > 0 from the binary digits of n."""
+    result: Value | None = None
+    while True:
+        if n & 1:
+            result = x if result is None else nd.mul(result, x)
+        n >>= 1
+        if not n:
+            assert result is not None
+            return result
+        x = nd.square(x)
+
+
+def is_nonnegative(value: Value, depth: int = 12) -> bool:
+    """Tell whether an array is known to hold no number below zero and no -0.0 (nan is possible)."""
+    number = nd.splat_of(value)
+    if number is not None:
+        return bool(number >= 0) and not np.signbit(number)
+    op = value.op
+    if op is None or not depth:
+        return False
+    if op.kind in (nd.square, nd.abs_, nd.exp, nd.cosh):
+        return True
+    if op.kind is nd.select:
+        return all(is_nonnegative(operand, depth - 1) for operand in op.operands[1:])
+    if op.kind in (nd.add, nd.mul, nd.sqrt, nd.reduce_sum, nd.broadcast, nd.reshape, nd.transpose, nd.slice_):
+        return all(is_nonnegative(operand, depth - 1) for operand in op.operands)
+    return False
+
+
 def dot_of_transposed(op: Op, operands: Sequence[Value]) -> Value | None:
     """A product of a transposed array is a product over its other axes."""
     attributes = dict(op.attributes)
@@ -145,6 +195,7 @@ RULES: dict[object, tuple[Rule, ...]] = {
     nd.mul: (mul_negative, mul_scaled),
     nd.mul_no_nan: (mul_unguarded,),
     nd.neg: (negative_of_scaled,),
+    nd.power: (power_by_products,),
     nd.dot: (dot_of_transposed,),
 }
 
