@@ -15,6 +15,7 @@ from gradloomc.codegen.host import Host
 from gradloomc.codegen.program import Program
 from gradloomc.codegen.saved import decode, encode
 from gradloomc.ir.core import Op
+from gradloomc.ir.inline import dissolve
 from gradloomc.pipelines import LOWER, lower
 
 __all__ = ["counts", "lowered", "program_key"]
@@ -61,7 +62,10 @@ def lowered(
             else:
                 counts.found += 1
                 return found
-    made = make(take() if take else derivation.copy())
+    function = take() if take else derivation.copy()
+    made = make(function)
+    if take is None:
+        dissolve(function)  # what was derived is as large as all that was made of it
     content = encode(made) if key else None
     if content is not None:
         store().put(key, (_text_of(convention()) if made.products else b"") + b"\n" + content)

@@ -137,5 +137,5 @@ def vjp_of(function: Op, active: Sequence[int], unit_seed: bool = False, seeded:
             found = cotangents.values.get(source)
             outputs.append(nd.zeros_like(block.arguments[i]) if found is None else found)
     for op in tangent_ops:
-        op.drop_uses()
+        op.erase()
     return finish_function(new, outputs)

@@ -97,6 +97,16 @@ class Op:
                 for op in block.ops:
                     op.drop_uses()
 
+    def erase(self) -> None:
+        """Take this op apart, whose block has been rid of it: it is freed at once, not by the next garbage collection.
+
+        Its results must not be asked for any more.
+        """
+        self.drop_uses()
+        self.parent = None
+        self.operands = ()
+        self.results = []
+
     def set_operands(self, operands: Sequence[Value]) -> None:
         """Replace all operands."""
         for operand in self.operands:
@@ -149,8 +159,7 @@ class Block:
         kept = []
         for op in self.ops:
             if dead(op):
-                op.drop_uses()
-                op.parent = None
+                op.erase()
             else:
                 kept.append(op)
         count = len(self.ops) - len(kept)

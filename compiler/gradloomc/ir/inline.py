@@ -52,3 +52,15 @@ def inline_function(function: Op, operands: Sequence[Value]) -> list[Value]:
     for op in body.ops[:-1]:
         copy_op(op, values, block)
     return [values.get(value, value) for value in body.terminator.operands]
+
+
+def dissolve(function: Op) -> None:
+    """Free a function that nobody needs any more; see `Op.erase`."""
+    for region in function.regions:
+        for block in region.blocks:
+            operations, block.ops = block.ops, []
+            for op in operations:
+                op.operands = ()
+                op.results = []
+            for argument in block.arguments:
+                argument.uses = {}

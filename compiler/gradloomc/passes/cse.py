@@ -52,8 +52,7 @@ def _merge(block: Block, available: _Table, replaced: dict[Value, Value]) -> int
                     replaced[old] = new
                     if new.hint is None:
                         new.hint = old.hint
-                op.drop_uses()
-                op.parent = None
+                op.erase()
                 continue
             available[key] = op
             added.append(key)

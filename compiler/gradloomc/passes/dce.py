@@ -14,8 +14,7 @@ def _sweep(block: Block) -> int:
     nested = 0
     for op in reversed(block.ops):
         if _is_dead(op):
-            op.drop_uses()
-            op.parent = None
+            op.erase()
             continue
         kept.append(op)
         if op.regions:

@@ -43,6 +43,5 @@ def simplify_function(function: Op, rules: Mapping[OpDef, Sequence[Rule]]) -> in
             if result.hint is None and result.op is not None:
                 result.hint = op.results[0].hint
             replaced[op.results[0]] = result
-            op.drop_uses()
-            op.parent = None
+            op.erase()
     return len(replaced)
