@@ -1,4 +1,4 @@
-"""What compiling costs, in Python calls for each traced operation and in walks over the function: counted, not timed."""
+"""What compiling costs: Python calls for each traced operation, and walks over the function. Counted, not timed."""
 
 import gc
 import sys

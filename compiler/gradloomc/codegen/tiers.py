@@ -44,7 +44,7 @@ _SECONDS_PER_CALL = 0.3e-6
 # Programs whose first call takes longer than compiling for speed do not start with the first tier. Compiling takes this
 # many times longer than the difference to the first tier.
 _AT_ONCE = 1.5
-_SLOTS = 16  # trampolines in one image
+_SLOTS = 4  # trampolines in one image: LLVM takes a millisecond for each, once on a machine
 _WORDS = 2  # of each: calls left, address
 _SEMAPHORE_BYTES = 64
 
