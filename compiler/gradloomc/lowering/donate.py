@@ -10,7 +10,7 @@ The answer is the attribute `donations`: for each donated argument its position,
 its memory (or -1), and why not. That arguments share no memory with one another is for the caller to check.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
@@ -107,23 +107,23 @@ class _Chooser:
         """Return what forbids that an op reads the argument and writes the result in the same memory; '' if nothing."""
         if op.kind is not loops.nest:
             return "a library call reads it and writes the result"
-        sinks = [sink for sink in _sinks(op) if self.root(sink.operands[1]) is result]
-        if len(sinks) != 1 or sinks[0].kind is not loops.store:
+        stores = [sink for sink in _sinks(op) if self.root(sink.operands[1]) is result]
+        if any(sink.kind is not loops.store for sink in stores):
             return "the result adds up several of its elements"
-        (store,) = sinks
-        dims = store.attributes["dims"]
-        place = [(dim, extent) for dim, extent in _axes(store.operands[1], dims) if extent != 1]
-        if sorted(dim for dim, _ in place) != [d for d, extent in enumerate(op.attributes["extents"]) if extent != 1]:
+        # At each point all is loaded before anything is stored. So what counts is along which axes points move.
+        places = {_moving(sink.operands[1], sink.attributes["dims"]) for sink in stores}
+        place = places.pop()
+        moving = sorted(dim for dim, _ in place if dim is not None)
+        if places or moving != [dim for dim, extent in enumerate(op.attributes["extents"]) if extent != 1]:
             return "each element of the result is written several times"
         for inner in op.regions[0].block.ops[:-1]:
-            if not any(self.root(value) is argument for value in inner.operands):
+            if inner in stores or not any(self.root(value) is argument for value in inner.operands):
                 continue
             if inner.kind is not loops.load:
                 return "the kernel that writes the result picks elements of it"
             moves = inner.attributes["map"]
-            own = [pair for pair in _axes(inner.operands[0], [dim for dim, _, _ in moves]) if pair[1] != 1]
             plain = all((factor, offset) == (1, 0) for dim, factor, offset in moves if dim >= 0)
-            if own != place or not plain:
+            if not plain or _moving(inner.operands[0], [dim for dim, _, _ in moves]) != place:
                 return "the kernel that writes the result reads other elements of it than the one it writes"
         return ""
 
@@ -146,9 +146,10 @@ class _Chooser:
         return True
 
 
-def _axes(buffer: Value, dims: "list[int] | tuple[int, ...]") -> list[tuple[int, int]]:
-    """Return for each axis of a buffer the dimension that moves along it, and its extent."""
-    return list(zip(dims, buffer.type.shape, strict=True))
+def _moving(buffer: Value, dims: Sequence[int]) -> tuple[tuple[int | None, int], ...]:
+    """Return for each axis of a buffer the dimension that moves along it (None for a fixed place), and its extent."""
+    pairs = zip(dims, buffer.type.shape, strict=True)
+    return tuple([(dim if dim >= 0 else None, extent) for dim, extent in pairs if extent != 1])
 
 
 def _operands(op: Op) -> Iterator[Value]:

@@ -69,3 +69,14 @@ func.func @single(%x: tensor<16xf64>) -> tensor<f64> attributes {donated = array
   %0 = nd.reduce_sum %x {axes = array<i64: 0>} : (tensor<16xf64>) -> tensor<f64>
   func.return %0 : tensor<f64>
 }
+
+// Short axes are written out: at each point a row is read, then it is written.
+// CHECK-LABEL: func.func @short_rows
+// CHECK-SAME: donations = {{\[\[}}0 : i64, 0 : i64, ""]]
+// CHECK: loops.nest {{.*}}extents = array<i64: 100>, in_place = true
+func.func @short_rows(%w: tensor<100x5xf64>) -> tensor<100x5xf64> attributes {donated = array<i64: 0>} {
+  %0 = nd.reduce_sum %w {axes = array<i64: 1>} : (tensor<100x5xf64>) -> tensor<100xf64>
+  %1 = nd.broadcast %0 {dims = array<i64: 0>, shape = array<i64: 100, 5>} : (tensor<100xf64>) -> tensor<100x5xf64>
+  %2 = nd.sub %w, %1 : tensor<100x5xf64>
+  func.return %2 : tensor<100x5xf64>
+}
