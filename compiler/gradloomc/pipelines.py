@@ -13,6 +13,7 @@ from gradloomc.ir.core import Op
 from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
+from gradloomc.lowering.jam import jam_rows
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
@@ -65,7 +66,7 @@ def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozense
     """Return a function of the nd level on the loops level, as code is written from it."""
     lowered = share_in_tiles(lower_to_loops(to_kernels(function), vector_bits))
     lowered = parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features)))
-    return ask_ahead(donate_buffers(lowered))
+    return jam_rows(ask_ahead(donate_buffers(lowered)))
 
 
 def lower(

@@ -232,3 +232,24 @@ def test_reads_stay_inside_arrays() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-300:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("element", [f32, f64], ids=str)
+@pytest.mark.parametrize("columns", [2, 7, 16, 33, 100, 700])
+@pytest.mark.parametrize("rows", [32, 33, 34, 35, 101])
+def test_rows_that_share_a_vector_in_one_loop(rows: int, columns: int, element: ScalarType):
+    """Several rows at once, and the rest one by one, give what each row alone gives."""
+
+    def both(x: Value, w: Value, r: Value) -> list[Value]:
+        wide = nd.broadcast(w, dims=(1,), shape=(rows, columns))
+        tall = nd.broadcast(r, dims=(0,), shape=(rows, columns))
+        return [
+            nd.reduce_sum(nd.mul(x, wide), axes=(1,)),
+            nd.reduce_max(nd.add(x, wide), axes=(1,)),
+            nd.reduce_sum(nd.mul(x, tall), axes=(0,)),
+            nd.reduce_sum(nd.sub(x, tall), axes=(0,)),
+        ]
+
+    shapes = [(rows, columns), (columns,), (rows,)]
+    function = define(both, *[tensor(shape, element) for shape in shapes])
+    assert_native(function, [numbers(shape, element, seed) for seed, shape in enumerate(shapes)])

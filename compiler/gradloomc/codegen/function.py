@@ -17,6 +17,7 @@ from gradloomc.dialects import loops
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import ScalarType
+from gradloomc.lowering.jam import jammed
 from gradloomc.lowering.parallelize import bytes_of
 
 
@@ -90,8 +91,39 @@ class FunctionWriter:
         self.lines += [*text.before, *text.loops, *text.after]
 
     def write_nest(self, op: Op, rows: tuple[str, str] | None) -> Text:
+        if "jam" in op.attributes:
+            return self.write_jammed(op, rows or ("0", self.load_size(op.attributes["extents"][0])))
         text = self.nest_writer(op, rows).write()
         self.allocas += text.allocas
+        return text
+
+    def write_jammed(self, op: Op, rows: tuple[str, str]) -> Text:
+        """Write a nest for several rows at once, and for those of [low, high) that are left."""
+        (low, high), text = rows, Text()
+        several = jammed(op)
+        self.number += 1
+        stem = f"jam{self.number}"
+        whole = f"%{stem}whole"
+        text.loops += [
+            f"  %{stem}rows = sub i64 {high}, {low}",
+            f"  %{stem}rest = and i64 %{stem}rows, {op.attributes['jam'] - 1}",
+            f"  {whole} = sub i64 {high}, %{stem}rest",
+        ]
+        for name, nest, first, last in (("most", several, low, whole), ("rest", op, whole, high)):
+            part = self.nest_writer(nest, (first, last)).write()
+            self.allocas += part.allocas
+            run, done = f"{stem}.{name}", f"{stem}.{name}.done"
+            text.before += part.before
+            text.loops += [
+                f"  %{stem}{name}c = icmp slt i64 {first}, {last}",
+                f"  br i1 %{stem}{name}c, label %{run}, label %{done}",
+                f"{run}:",
+                *part.loops,
+                f"  br label %{done}",
+                f"{done}:",
+            ]
+            text.after += part.after
+        several.drop_uses()
         return text
 
     def nest_writer(self, op: Op, rows: tuple[str, str] | None = None) -> NestWriter:

@@ -252,7 +252,7 @@ class NestWriter(NestContext):
         self.lines += [
             f"  br label %{latch}",
             f"{latch}:",
-            f"  {counter}n = add nuw nsw i64 {counter}, 1",
+            f"  {counter}n = add nuw nsw i64 {counter}, {self.op.attributes.get('step', 1) if dim == 0 else 1}",
             f"  {counter}c = icmp slt i64 {counter}n, {self.rows[1] if self.rows and dim == 0 else self.extents[dim]}",
             f"  br i1 {counter}c, label %{head}, label %{done}",
             f"{done}:",

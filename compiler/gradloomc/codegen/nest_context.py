@@ -212,7 +212,7 @@ class NestContext:
         tests = []
         for dim in range(self.inner):
             low, high = op.attributes["low"][dim], op.attributes["high"][dim]
-            if low != 0 or high != self.static[dim]:
+            if low > 0 or high < self.static[dim]:
                 tests.append(self.inside(body, self.counters[dim], self.bound(dim, low), self.bound(dim, high)))
         return tests
 

@@ -7,6 +7,7 @@ from gradloomc.ir.core import Module
 from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
+from gradloomc.lowering.jam import jam_rows
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
@@ -94,6 +95,19 @@ class AskAhead(Pass):
     def run(self, module: Module) -> None:
         for function in module.block.ops:
             ask_ahead(function)
+
+
+@dataclass(frozen=True)
+class JamRows(Pass):
+    """Mark the light nests that gain by running on several rows at once."""
+
+    name: ClassVar[str] = "jam-rows"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = reads
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            jam_rows(function)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from gradloomc.lowering.rows import Walk, walk_of
 
 # A tile's rows, with all buffers of the group, should fit in half of a second-level cache.
 TILE_BYTES = 1 << 18
+# Where the least tile fits the first-level cache, tiles stay in that.
+SMALL_TILE_BYTES = 1 << 15
 # Below this a whole array stays in the cache anyway.
 MEMORY_BYTES = 1 << 17
 LEAST_ROWS = 32
@@ -162,7 +164,11 @@ def _tile_rows(group: Group) -> int:
     products = [walk for op, walk in group if op.kind is kernel.product]
     rows = max(1, TILE_BYTES // row_bytes // LEAST_ROWS) * LEAST_ROWS
     if not products:
-        return rows if any(n > 1 and _bytes(value) >= MEMORY_BYTES for value, n in walkers.items()) else 0
+        if not any(n > 1 and _bytes(value) >= MEMORY_BYTES for value, n in walkers.items()):
+            return 0
+        if row_bytes * LEAST_ROWS <= SMALL_TILE_BYTES:
+            return SMALL_TILE_BYTES // row_bytes // LEAST_ROWS * LEAST_ROWS
+        return rows
     if row_bytes * extent < 2 * CACHE_BYTES:
         return 0
     saved = sum((count - 1) * _bytes(value) for value, count in walkers.items())

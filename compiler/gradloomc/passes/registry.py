@@ -18,6 +18,7 @@ PASSES: dict[str, str] = {
     "donate": "gradloomc.lowering.passes:Donate",
     "fuse": "gradloomc.lowering.passes:Fuse",
     "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
+    "jam-rows": "gradloomc.lowering.passes:JamRows",
     "linearize": "gradloomc.ad.passes:Linearize",
     "lower-products": "gradloomc.lowering.passes:LowerProducts",
     "mirror-sums": "gradloomc.lowering.passes:MirrorSums",
