@@ -31,6 +31,8 @@ GATHER_COST = 8.0
 MOST_CHUNKS = 128
 # A chunk of an innermost dimension is a multiple of the vectors between two flushes of a sum.
 CHUNK_VECTORS = 16
+# Where each of a few chunks would have fewer such units than this, it may end at any vector, so that all take as long.
+EVEN_UNITS, EVEN_CHUNKS = 8, 64
 # A chunk's own copies of results that all chunks add to: no more than this for all chunks together, and the time to set
 # and to combine them a small share of the chunk's work.
 COPIES_BYTES = 1 << 22
@@ -145,17 +147,25 @@ def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
     inner = len(extents) - 1
     found: list[tuple[int, int, int, int]] = []
     for dim in sorted({0, inner}):
-        if dim == inner:
-            length, unit = longest_piece(op), CHUNK_VECTORS * op.attributes["width"]
-        else:
-            length, unit = extents[0], 1
         copies = copies_bytes([op], dim)
-        count = chunk_count(length // unit, work, copies)
+        unit, count = _inner_chunks(op, work, copies) if dim == inner else (1, chunk_count(extents[0], work, copies))
         if count > 1:
             found.append((copies or 0, dim, unit, count))
     if len(found) > 1:  # compared only where there is a choice: what is asked of an extent narrows where programs fit
         found.sort(key=lambda each: (each[3] < FEW_CHUNKS, each[0]))
     return found[0][1:] if found else None
+
+
+def _inner_chunks(op: Op, work: int, copies: int | None) -> tuple[int, int]:
+    """Return the unit and the number of chunks of a nest's innermost dimension."""
+    extent, width = op.attributes["extents"][-1], op.attributes["width"]
+    length = longest_piece(op)
+    if length is not extent and 8 * length < 7 * extent:
+        return 1, 1  # the first chunk would run all that lies beside the longest piece
+    unit = CHUNK_VECTORS * width
+    count = chunk_count(length // unit, work, copies)
+    finer = chunk_count(length // width, work, copies)
+    return (width, finer) if length // unit < EVEN_UNITS * min(finer, EVEN_CHUNKS) else (unit, count)
 
 
 def _tiles_chunk(op: Op) -> tuple[int, int, int] | None:
