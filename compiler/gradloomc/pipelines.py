@@ -14,6 +14,7 @@ from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.jam import jam_rows
+from gradloomc.lowering.lift import lift_small_weights
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
@@ -29,7 +30,7 @@ from gradloomc.passes.dce import eliminate_dead_code
 # What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
 CLEAN = "dce,canonicalize,cse,dce"
 LOWER = (
-    "lower-products,mirror-sums,scale-sums,split-sums,fuse,to-loops,share-in-tiles,relieve-divider,"
+    "lower-products,mirror-sums,scale-sums,split-sums,fuse,to-loops,share-in-tiles,relieve-divider,lift-weights,"
     "fuse-multiply-add,parallelize,donate,ask-ahead"
 )
 
@@ -64,8 +65,8 @@ def to_kernels(function: Op) -> Op:
 
 def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozenset()) -> Op:
     """Return a function of the nd level on the loops level, as code is written from it."""
-    lowered = share_in_tiles(lower_to_loops(to_kernels(function), vector_bits))
-    lowered = parallelize_function(fuse_multiply_adds(relieve_divider(lowered, features)))
+    lowered = relieve_divider(share_in_tiles(lower_to_loops(to_kernels(function), vector_bits)), features)
+    lowered = parallelize_function(fuse_multiply_adds(lift_small_weights(lowered)))
     return jam_rows(ask_ahead(donate_buffers(lowered)))
 
 

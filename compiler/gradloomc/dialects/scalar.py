@@ -285,6 +285,27 @@ math["root"] = _op("math.root", _root_reference, "root", cost=6)
 math["subnormal_scale"] = _op("math.subnormal_scale", _subnormal_scale_reference, "subnormal_scale", cost=2)
 
 
+# Below the first power of two a number is lifted, by the second, so that what it is multiplied by stays normal.
+SMALL_WEIGHT = {"f32": (2.0**-64, 2.0**64), "f64": (2.0**-512, 2.0**512)}
+
+
+def _lift_reference(x: Any) -> Any:
+    """x, but 2^512 x where |x| < 2^-512 (2^64 and 2^-64 in f32)."""
+    return x / _lift_scale_reference(x)
+
+
+def _lift_scale_reference(x: Any) -> Any:
+    """What `math.lift` has to be multiplied by to be x again: 1, but 2^-512 where |x| < 2^-512 (2^-64 in f32)."""
+    x = np.asarray(x)
+    below, by = map(x.dtype.type, SMALL_WEIGHT["f64" if x.dtype == np.float64 else "f32"])
+    return np.where(np.abs(x) < below, 1 / by, x.dtype.type(1))
+
+
+# What `lowering/lift.py` writes. The first is slow where its operand is subnormal.
+math["lift"] = _op("math.lift", _lift_reference, "lift", cost=10)
+math["lift_scale"] = _op("math.lift_scale", _lift_scale_reference, "lift_scale", cost=2)
+
+
 def number(value: float | int | bool, type: ScalarType) -> Value:
     """Build a scalar constant of the given type."""
     return constant(value=type.dtype.type(value).item(), type=type)

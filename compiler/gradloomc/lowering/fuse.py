@@ -130,6 +130,8 @@ class NestBuilder:
                 return self.number(element.item(), compute_type(value.type.element))
             return self.load(value, index_map)
         if "elementwise" in kind.tags:
+            if kind is nd.mul and any(map(is_zero, sources)):
+                return self.once((kind, *sources), lambda: apply_scalar(op, sources))
             return apply_scalar(op, sources)
         if "reduction" in kind.tags:
             return self.write_out(op, sources)
@@ -148,10 +150,21 @@ class NestBuilder:
         return sources[0]
 
     def write_out(self, op: Op, terms: list[Value]) -> Value:
-        """Emit a reduction of a few terms."""
+        """Emit a reduction of a few terms.
+
+        Terms with a factor that is 0 (where a constant mask dropped it, as in half of a matrix) are added up first,
+        from the end at which they stand: so rows of a triangle share what they add up, and nan and infinities stay.
+        """
+        zeros = [term for term in terms if is_multiple_of_zero(term)] if op.kind is nd.reduce_sum else []
+        if zeros:
+            rest = [term for term in terms if term not in zeros]
+            terms = [*(zeros[::-1] if terms[-1] in zeros else zeros), *rest]
         total = terms[0]
-        for term in terms[1:]:
-            total = scalar_step(op.kind.scalar, total, term)
+        for position, term in enumerate(terms[1:], 1):
+            if position < len(zeros):
+                total = self.once((op.kind, total, term), lambda x=total, y=term: scalar_step(op.kind.scalar, x, y))
+            else:
+                total = scalar_step(op.kind.scalar, total, term)
         return total
 
     def load(self, value: Value, index_map: IndexMap) -> Value:
@@ -223,6 +236,18 @@ def scalar_step(combine: str, x: Value, y: Value) -> Value:
 def compute_type(element: ScalarType) -> ScalarType:
     """Return the type in which an element is computed: half floats are computed in single precision."""
     return ir_types.f32 if element is ir_types.f16 else element
+
+
+def is_zero(scalar: Value) -> bool:
+    """Tell whether a scalar is the float 0, of either sign."""
+    op = scalar.op
+    return op is not None and op.kind is s.constant and scalar.type.kind == "f" and op.attributes["value"] == 0
+
+
+def is_multiple_of_zero(scalar: Value) -> bool:
+    """Tell whether a scalar is 0, or nan, whatever the point."""
+    op = scalar.op
+    return op is not None and op.kind is s.mulf and any(map(is_zero, op.operands))
 
 
 def is_neutral(scalar: Value, combine: str) -> bool:

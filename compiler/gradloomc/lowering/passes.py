@@ -8,6 +8,7 @@ from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
 from gradloomc.lowering.jam import jam_rows
+from gradloomc.lowering.lift import lift_small_weights
 from gradloomc.lowering.loops import lower_to_loops
 from gradloomc.lowering.mirror import share_mirrored_sums
 from gradloomc.lowering.multiply_add import fuse_multiply_adds
@@ -69,6 +70,19 @@ class FuseMultiplyAdd(Pass):
 
     def run(self, module: Module) -> None:
         module.replace_functions(fuse_multiply_adds(function) for function in module.block.ops)
+
+
+@dataclass(frozen=True)
+class LiftWeights(Pass):
+    """Let sums of multiples of small weights compute without subnormal numbers."""
+
+    name: ClassVar[str] = "lift-weights"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = reads
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            lift_small_weights(function)
 
 
 @dataclass(frozen=True)

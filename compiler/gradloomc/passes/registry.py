@@ -19,6 +19,7 @@ PASSES: dict[str, str] = {
     "fuse": "gradloomc.lowering.passes:Fuse",
     "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
     "jam-rows": "gradloomc.lowering.passes:JamRows",
+    "lift-weights": "gradloomc.lowering.passes:LiftWeights",
     "linearize": "gradloomc.ad.passes:Linearize",
     "lower-products": "gradloomc.lowering.passes:LowerProducts",
     "mirror-sums": "gradloomc.lowering.passes:MirrorSums",

@@ -40,6 +40,8 @@ from gradloomc.codegen.vecmath.power import (
     emit_sqrt,
 )
 from gradloomc.codegen.vecmath.reciprocal import (
+    emit_lift,
+    emit_lift_scale,
     emit_quotient,
     emit_reciprocal,
     emit_root,
@@ -69,6 +71,8 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "expm1": emit_expm1,
     "fmod": emit_fmod,
     "hypot": emit_hypot,
+    "lift": emit_lift,
+    "lift_scale": emit_lift_scale,
     "log": emit_log,
     "log10": emit_log10,
     "log1p": emit_log1p,

@@ -20,8 +20,9 @@ from gradloomc.codegen.x86 import (
     rsqrt_estimate,
     unless_special,
 )
+from gradloomc.dialects.scalar import SMALL_WEIGHT
 
-__all__ = ["emit_quotient", "emit_reciprocal", "emit_root", "emit_rsqrt", "emit_subnormal_scale"]
+__all__ = ["emit_lift", "emit_lift_scale", "emit_quotient", "emit_reciprocal", "emit_root", "emit_rsqrt", "emit_subnormal_scale"]
 
 
 def emit_reciprocal(lanes: Lanes, x: str) -> str:
@@ -79,6 +80,20 @@ def emit_subnormal_scale(lanes: Lanes, x: str) -> str:
         # Zero counts as subnormal here, which does no harm.
         subnormal = lanes.fcmp("olt", lanes.abs(x), form.smallest_normal)
     return lanes.select(subnormal, 2.0 ** (form.mantissa + 2), 1.0)
+
+
+def _is_small_weight(lanes: Lanes, x: str) -> str:
+    return lanes.fcmp("olt", lanes.abs(x), SMALL_WEIGHT[lanes.dtype][0])
+
+
+def emit_lift(lanes: Lanes, x: str) -> str:
+    """Return x, but 2^512 x where |x| < 2^-512 (2^64 and 2^-64 in f32)."""
+    return lanes.select(_is_small_weight(lanes, x), lanes.mul(x, SMALL_WEIGHT[lanes.dtype][1]), x)
+
+
+def emit_lift_scale(lanes: Lanes, x: str) -> str:
+    """Return what `emit_lift` has to be multiplied by to be x again."""
+    return lanes.select(_is_small_weight(lanes, x), 1 / SMALL_WEIGHT[lanes.dtype][1], 1.0)
 
 
 def emit_quotient(lanes: Lanes, x: str, y: str, reciprocal: str) -> str:
