@@ -1,4 +1,4 @@
-"""Quotients and roots by multiplication: accuracy and special values, alone and in programs that are rewritten."""
+"""Quotients and roots by multiplication, lifted weights: accuracy and special values, alone and in programs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gradloomc.codegen.lanes import Lanes
 from gradloomc.codegen.vecmath import FUNCTIONS
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.dialects.scalar import SMALL_WEIGHT
 from gradloomc.interp.interpreter import interpret
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Op, Value
@@ -95,6 +96,22 @@ def test_quotients(dtype: str, features: frozenset[str]) -> None:
     assert np.array_equal(divide(a, b), a / b)
     whole = rng.integers(1, 1000, 20000).astype(TYPES[dtype])
     assert np.array_equal(divide(whole * b.round(), whole), b.round())
+
+
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_lifted_weights(dtype: str, features: frozenset[str]) -> None:
+    """Lifted numbers are normal, and exactly what they were once they are scaled back."""
+    x = numbers(dtype, 20000, seed=8)
+    lifted = Kernel(FUNCTIONS["lift"], dtype, features=features)(x)
+    scale = Kernel(FUNCTIONS["lift_scale"], dtype, features=features)(x)
+    assert np.array_equal(lifted.astype(np.longdouble) * scale, x.astype(np.longdouble), equal_nan=True)
+    assert np.array_equal(np.signbit(lifted), np.signbit(x))
+    below, by = SMALL_WEIGHT[dtype]
+    assert np.array_equal(scale, np.where(np.abs(x) < below, 1 / by, 1))
+    some = np.abs(lifted[(x != 0) & ~np.isnan(x)])
+    assert some.min() >= np.finfo(x.dtype).tiny * 2.0**30
+    assert np.abs(lifted[np.abs(x) < below]).max() <= 1
 
 
 def build(dtype: str, size: int, arity: int, program: Callable[..., list[Value]]) -> Op:

@@ -59,8 +59,8 @@ NUMPY: dict[str, Any] = {
 }
 BINARY = ["atan2", "fmod", "hypot", "logaddexp", "pow", "remainder"]
 EXACT = ["fmod", "remainder"]
-# Parts of a division or a root: tested in test_reciprocal.py.
-PARTS = {"quotient", "root", "subnormal_scale"}
+# Parts of a division, a root or a product: tested in test_reciprocal.py.
+PARTS = {"lift", "lift_scale", "quotient", "root", "subnormal_scale"}
 UNARY = sorted(set(FUNCTIONS) - set(BINARY) - PARTS)
 
 

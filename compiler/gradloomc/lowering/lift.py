@@ -26,7 +26,7 @@ from gradloomc.passes.dce import eliminate_dead_code
 # Fewer sums are not worth it: something has to be scaled for each of them.
 LEAST_SUMS = 8
 # For each multiplication more, at least so many are to be spared the delay.
-GAIN = 2
+GAIN = 3
 # Weights come of these.
 VANISHING = frozenset({s.math["exp"], s.math["exp2"]})
 

@@ -22,7 +22,15 @@ from gradloomc.codegen.x86 import (
 )
 from gradloomc.dialects.scalar import SMALL_WEIGHT
 
-__all__ = ["emit_lift", "emit_lift_scale", "emit_quotient", "emit_reciprocal", "emit_root", "emit_rsqrt", "emit_subnormal_scale"]
+__all__ = [
+    "emit_lift",
+    "emit_lift_scale",
+    "emit_quotient",
+    "emit_reciprocal",
+    "emit_root",
+    "emit_rsqrt",
+    "emit_subnormal_scale",
+]
 
 
 def emit_reciprocal(lanes: Lanes, x: str) -> str:
