@@ -423,7 +423,7 @@ class Derived(NativeCallable, Inspectable, native=True):
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call, program: "Program"
     ) -> None:
         """Note the program for the next call with arguments of the same structure and types."""
-        if self.bound_kwargs or self._generation != self.user.state.generation:
+        if self._generation != self.user.state.generation:
             self._generation = self.user.state.generation
             self.forget()
         if self.bound_kwargs:
@@ -449,15 +449,24 @@ class Derived(NativeCallable, Inspectable, native=True):
             leaves: the leaves of the arguments, as `bind` orders them.
             count, kwargs: how many arguments came by position, and the others.
         """
-        if program.executable.native is None or self.bound_args or self.bound_kwargs:
+        if program.executable.native is None:
             return
         keywords = tuple(kwargs)
 
         def make() -> Any:
             from gradloom.plans import make_plan
 
-            order = self.user.parameters.order(count, keywords)
-            return make_plan(program, leaves, order, keywords, self.user.state)
+            if not self.bound_kwargs.keys().isdisjoint(keywords):
+                return None
+            first, names = len(self.bound_args), tuple(self.bound_kwargs)
+            order = self.user.parameters.order(first + count, (*names, *keywords))
+            if order is None:
+                return None
+            bound = [*self.bound_args, *self.bound_kwargs.values()]
+            last = first + count
+            bound_order = [*order[:first], *order[last : last + len(names)]]
+            own = [*order[first:last], *order[last + len(names) :]]
+            return make_plan(program, leaves, own, keywords, self.user.state, bound, bound_order)
 
         self._plans.use(self, (program, count, keywords), make)
         self.user.enter(program)

@@ -1,8 +1,8 @@
 """Plans of user functions: from the structure of a call and of its result to tables for the native entry.
 
 A plan answers calls of one kind: so many arguments, by position or by these names, of these structures, types and
-shapes. Containers other than tuples, lists and dicts are left to Python: as arguments the call takes the general path,
-as results Python builds them from the flat ones.
+shapes. Named tuples, dataclasses and other objects with a dict are read natively as arguments. As results, and so all
+other containers, Python builds them from the flat ones; as arguments the others take the general path.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,20 @@ import numpy as np
 from gradloom.exec.tables import Arguments, Building, State, Table
 from gradloom.program import Fixed, Program, Result
 from gradloom.signature import Leaf
-from gradloom.tree import DICT, LEAF, LIST, NOTHING, TUPLE, Structure, count_leaves, flatten
+from gradloom.tree import DICT, LEAF, LIST, NOTHING, TUPLE, Container, Structure, count_leaves, flatten
 from gradloomc.ir.builder import open_insertions
 
 _SEQUENCES = {id(TUPLE): tuple, id(LIST): list}
 
 
 def make_plan(
-    program: Program, leaves: Sequence[Any], order: Sequence[int | str] | None, keywords: Sequence[str], state: State
+    program: Program,
+    leaves: Sequence[Any],
+    order: Sequence[int | str] | None,
+    keywords: Sequence[str],
+    state: State,
+    bound: Sequence[Any] = (),
+    bound_order: Sequence[int | str] = (),
 ) -> Table | None:
     """Return the plan of calls like one that `program` just answered, or None if native code cannot take them.
 
@@ -29,21 +35,23 @@ def make_plan(
         order: where each argument of the call went, see `Parameters.order`.
         keywords: the names of the last of them, which came by keyword.
         state: of the user's function.
+        bound, bound_order: what is passed in every call without saying so, and where it goes.
     """
     native = program.executable.native
     if native is None or order is None or program.stale or any(map(_is_unusual, leaves)):
         return None
     form = program.form
     children = _children(form.structure)
-    if set(order) != set(children):
+    if {*order, *bound_order} != set(children):
         return None  # a default was filled in
-    arguments = Arguments(native.types)
-    for which in order:
-        first, structure = children[which]
-        described = enumerate(form.leaves[first:], first)
-        if not _describe(arguments, structure, described, form.position):
-            return None
-    return _plan(program, arguments, len(order), keywords, program.result, state)
+    arguments, taken = Arguments(native.types), Arguments(native.types)
+    for records, places in ((arguments, order), (taken, bound_order)):
+        for which in places:
+            first, structure = children[which]
+            described = enumerate(form.leaves[first:], first)
+            if not _describe(records, structure, described, form.position):
+                return None
+    return _plan(program, arguments, len(order), keywords, program.result, state, (taken, bound) if bound else None)
 
 
 def make_product_plan(
@@ -91,7 +99,13 @@ def make_product_plan(
 
 
 def _plan(
-    program: Program, arguments: Arguments, count: int, keywords: Sequence[str], result: Result, state: State
+    program: Program,
+    arguments: Arguments,
+    count: int,
+    keywords: Sequence[str],
+    result: Result,
+    state: State,
+    bound: tuple[Arguments, Sequence[Any]] | None = None,
 ) -> Table | None:
     native, form = program.executable.native, program.form
     building, finish = _building(result, native.results), None
@@ -109,6 +123,7 @@ def _plan(
         state,
         captured=form.captured,
         captured_slot=len(form.position),
+        bound=bound,
         keywords=keywords,
         serial=id(program),
         tracing=open_insertions,
@@ -155,9 +170,36 @@ def _describe(
         arguments.dict(auxiliary)
     elif id(container) in _SEQUENCES:
         arguments.sequence(_SEQUENCES[id(container)], len(children))
+    elif _is_named_tuple(container):
+        arguments.sequence(container.type, len(children))
+    elif _is_plain_record(container, auxiliary):
+        arguments.instance(container.type, auxiliary)
     else:
         return False
     return all(_describe(arguments, child, leaves, position) for child in children)
+
+
+def _is_named_tuple(container: Container) -> bool:
+    """Tell whether instances are tuples whose parts are their items."""
+    cls = container.type
+    return (
+        not container.registered
+        and issubclass(cls, tuple)
+        and hasattr(cls, "_fields")
+        and cls.__iter__ is tuple.__iter__
+    )
+
+
+def _is_plain_record(container: Container, names: Sequence[str]) -> bool:
+    """Tell whether the parts of an instance are what stands in its dict: no property comes before it."""
+    cls = container.type
+    return (
+        container.record
+        and not container.registered
+        and cls.__getattribute__ is object.__getattribute__
+        and cls.__dictoffset__ != 0
+        and not any(hasattr(type(vars(base).get(name)), "__set__") for base in cls.__mro__ for name in names)
+    )
 
 
 def _building(result: Result, results: Sequence[Any]) -> Building | None:

@@ -28,6 +28,7 @@ from gradloom.exec.words import (
     DICT_CONTENT,
     EQUAL,
     FIXED,
+    INSTANCE,
     LIST,
     LIST_CONTENT,
     NAME,
@@ -45,12 +46,29 @@ def _argument(name: str, kind: str = "i64") -> str:
     return word(name, "record", getattr(ARGUMENT, name), kind)
 
 
+# Return the dict of an instance's attributes, which the instance keeps alive; null if it has none.
+_DICT_OF = f"""
+define internal ptr @gl_dict_of(ptr %item, ptr %api) {{
+entry:
+{use("GenericGetDict", "ErrClear", "DecRef")}
+  %attributes = call ptr %GenericGetDict(ptr %item, ptr null)
+  %none = icmp eq ptr %attributes, null
+  br i1 %none, label %clear, label %borrow
+clear:
+  call void %ErrClear()
+  ret ptr null
+borrow:
+  call void %DecRef(ptr %attributes)
+  ret ptr %attributes
+}}
+"""
+
 # Compare `count` objects with records; note addresses of data by slot in `found`, the objects behind them in `held`.
 # Returns the record after the last one, or null.
 _MATCH = f"""
 define internal ptr @gl_match(ptr %items, i64 %count, ptr %records, ptr %found, ptr %held, ptr %api) {{
 entry:
-{use("array", "tuple", "list", "dict", "RichCompareBool", "ErrClear", "DictNext")}
+{use("array", "list", "dict", "RichCompareBool", "ErrClear", "DictNext")}
   %position = alloca i64
   %key = alloca ptr
   %value = alloca ptr
@@ -77,6 +95,7 @@ one:
     i64 {TUPLE}, label %a_tuple
     i64 {LIST}, label %a_list
     i64 {DICT}, label %a_dict
+    i64 {INSTANCE}, label %an_instance
   ]
 array_or_number:
   %is_array = icmp eq ptr %type, %array
@@ -147,7 +166,7 @@ broken:
   call void %ErrClear()
   br label %bad
 a_tuple:
-  %is_tuple = icmp eq ptr %type, %tuple
+  %is_tuple = icmp eq ptr %type, %object
   br i1 %is_tuple, label %tuple_items, label %bad
 tuple_items:
   %items_of_tuple = getelementptr i8, ptr %item, i64 {TUPLE_ITEMS}
@@ -166,13 +185,21 @@ length:
 a_dict:
   %is_dict = icmp eq ptr %type, %dict
   br i1 %is_dict, label %values, label %bad
+an_instance:
+  %is_instance = icmp eq ptr %type, %object
+  br i1 %is_instance, label %attributes, label %bad
+attributes:
+  %own_dict = call ptr @gl_dict_of(ptr %item, ptr %api)
+  %no_dict = icmp eq ptr %own_dict, null
+  br i1 %no_dict, label %bad, label %values
 values:
+  %mapping = phi ptr [ %item, %a_dict ], [ %own_dict, %attributes ]
   %gathered = alloca ptr, i64 %other
   store i64 0, ptr %position
   br label %entries
 entries:
   %e = phi i64 [ 0, %values ], [ %e1, %known_key ]
-  %more = call i32 %DictNext(ptr %item, ptr %position, ptr %key, ptr %value)
+  %more = call i32 %DictNext(ptr %mapping, ptr %position, ptr %key, ptr %value)
   %no_more = icmp eq i32 %more, 0
   %full = icmp eq i64 %e, %other
   br i1 %no_more, label %ended, label %entry_of
@@ -433,4 +460,4 @@ bad:
 }}
 """
 
-CHECKS = _MATCH + _WATCH + _MAY_DONATE
+CHECKS = _DICT_OF + _MATCH + _WATCH + _MAY_DONATE

@@ -254,7 +254,7 @@ captured:
   %took = call ptr @gl_match(
     ptr %captured_items, i64 %captured_count, ptr %captured_records, ptr %found, ptr %held, ptr %api)
   %changed = icmp eq ptr %took, null
-  br i1 %changed, label %miss, label %state_of
+  br i1 %changed, label %other, label %state_of
 state_of:
 {word("state", "plan", PLAN_WORDS.state, "ptr")}
 {word("tracing", "plan", PLAN_WORDS.tracing, "ptr")}

@@ -118,6 +118,7 @@ class NativeProgram:
         state: State,
         captured: Sequence[Any] = (),
         captured_slot: int | None = None,
+        bound: "tuple[Arguments, Sequence[Any]] | None" = None,
         keywords: Sequence[str] = (),
         serial: int = 0,
         tracing: Any = None,
@@ -132,18 +133,20 @@ class NativeProgram:
             state: of the user's function.
             captured: arrays that the program takes besides, the same ones in each call.
             captured_slot: the slot of the first of them; the last slots if left out.
+            bound: records of objects that every call passes without saying so, and these objects.
             keywords: the names of the last arguments, if they are passed by keyword.
             serial: noted in the state when the call was answered.
             tracing: a ctypes counter; while it is not 0 calls take the general path.
             finish: applied to what was built.
             kept: what else has to live as long.
         """
-        taken = Arguments(self.types)
+        taken, objects = bound if bound is not None else (Arguments(self.types), ())
         first = len(self.types) - len(captured) if captured_slot is None else captured_slot
         for slot in range(first, first + len(captured)):
             taken.array(slot)
         records, captured_records, built = arguments.finish(), taken.finish(), building.finish()
-        captured_items = table([id(array) for array in captured], *captured)
+        captured = [*objects, *captured]
+        captured_items = table([id(item) for item in captured], *captured)
         results = self._results(building.scalars)
         names = table([id(name) for name in keywords], keywords)
         donations = table([slot for slot, _ in self.donations])
@@ -162,7 +165,7 @@ class NativeProgram:
             captured=captured_items.address,
             captured_records=captured_records.address,
             arity=len(self.types),
-            nested=int(arguments.nested),
+            nested=int(arguments.nested or taken.nested),
             state=state.words.address,
             generation=state.generation,
             serial=serial,

@@ -24,6 +24,7 @@ from gradloom.exec.words import (
     DICT_CONTENT,
     END,
     FIXED,
+    INSTANCE,
     INTERFACES,
     LIST,
     LIST_CONTENT,
@@ -87,6 +88,7 @@ def interfaces() -> Table:
                 DictSetItem=python("PyDict_SetItem"),
                 DictGetItem=python("PyDict_GetItemWithError"),
                 DictNext=python("PyDict_Next"),
+                GenericGetDict=python("PyObject_GenericGetDict"),
                 ErrClear=python("PyErr_Clear"),
                 RichCompareBool=python("PyObject_RichCompareBool"),
                 CallNoArgs=python("PyObject_CallNoArgs"),
@@ -241,15 +243,21 @@ class Arguments:
         self._record(FIXED, 0, value, int(type(value) in (int, bool, str, bytes)))
 
     def sequence(self, kind: type, count: int) -> None:
-        """A tuple or list of so many parts, whose records follow."""
+        """A list, or a tuple of exactly this type, of so many parts, whose records follow."""
         self.nested = True
-        self._record(TUPLE if kind is tuple else LIST, 0, None, count)
+        self._record(LIST if kind is list else TUPLE, 0, kind, count)
 
     def dict(self, keys: Sequence[Any]) -> None:
         """A dict with these keys in this order; records of the values follow."""
         self.nested = True
         self.kept.append(keys)
         self._record(DICT, 0, None, len(keys), [id(key) for key in keys])
+
+    def instance(self, kind: type, names: Sequence[str]) -> None:
+        """An instance of exactly this class with these attributes in its dict; records of the values follow."""
+        self.nested = True
+        self.kept.append(names)
+        self._record(INSTANCE, 0, kind, len(names), [id(name) for name in names])
 
     def _record(self, kind: int, slot: int, object: Any, other: int = 0, payload: Sequence[int] = ()) -> None:
         self.kept.append(object)

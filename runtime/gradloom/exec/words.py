@@ -27,7 +27,7 @@ class Words:
 # Addresses of functions and objects of Python and NumPy; the same for all calls.
 INTERFACES = Words(
     "IncRef DecRef NewFromDescr SetBaseObject Scalar TupleNew ListNew ListAppend DictNew DictSetItem DictGetItem "
-    "DictNext ErrClear RichCompareBool CallNoArgs CallOneArg GetAttr Vectorcall SaveThread RestoreThread "
+    "DictNext GenericGetDict ErrClear RichCompareBool CallNoArgs CallOneArg GetAttr Vectorcall SaveThread RestoreThread "
     "array tuple list dict true call_name"
 )
 # What one callable object does for one kind of call.
@@ -45,7 +45,7 @@ STATE_WORDS = Words("generation hits last watched")
 
 # Records of arguments, in the order of the call: containers are followed by their items.
 ARGUMENT = Words("kind slot object other extra payload")  # `extra` words of payload: extents, keys
-ARRAY, NUMBER_OBJECT, FIXED, TUPLE, LIST, DICT = range(6)
+ARRAY, NUMBER_OBJECT, FIXED, TUPLE, LIST, DICT, INSTANCE = range(7)
 # Records of what a function reads besides its arguments.
 WATCHED = Words("kind place object expected extra payload")
 CELL, NAME, CONTENT, LIST_CONTENT, DICT_CONTENT, ASK, END = range(7)
