@@ -11,7 +11,7 @@ from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any, overload
 
-from gradloom.function import Derived, user_function
+from gradloom.function import Bound, Derived, user_function
 from gradloom.jacobians import Jacobian, hessian
 from gradloom.signature import Argnums, caller_location
 from gradloom.transforms import Gradient, hessian_product, jvp, vjp
@@ -36,17 +36,28 @@ class CompiledGrad(Derived):
         # The value needs none of the arguments to be there, and is one program for all argnums.
         self.differentiated, self.selected = self.selected, ()
         self.key = ("value", "donate", self.donated) if self.donated else ("value",)
+        # For methods: gradients of the function, and the function with its donated arguments counted otherwise.
+        self._of_methods: dict[bool, Gradient] = {}
+        self._donating: CompiledGrad | None = None
 
     def __repr__(self) -> str:
         return f"<gradloom compiled {self.user.parameters.name}>"
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind to an instance, as a method; positions in `argnums` do not count `self`."""
-        return (
-            self
-            if instance is None
-            else CompiledGrad(MethodType(self, instance), self.argnums, self.has_aux, self.donate_argnums)
-        )
+        if instance is None:
+            return self
+
+        def complete(bound: Any) -> None:
+            CompiledGrad.__init__(bound, MethodType(self, instance), self.argnums, self.has_aux, self.donate_argnums)
+
+        base = self
+        if self.donated:
+            base = self._donating
+            if base is None:  # the same with positions that count the instance
+                whole = CompiledGrad(MethodType(self, instance), self.argnums, self.has_aux, self.donate_argnums)
+                base = self._donating = CompiledGrad(self.user.fun, self.argnums, self.has_aux, whole.donated)
+        return BoundGrad.of(base, instance, complete)
 
     @cached_property
     def grad(self) -> Callable[..., Any]:
@@ -175,6 +186,35 @@ class CompiledGrad(Derived):
         if found is self:
             return self.__qualname__
         return super().__reduce__()
+
+
+class BoundGrad(Bound, CompiledGrad):
+    """A compiled function as a method of an instance. Its gradients are those of the function, with the instance."""
+
+    @property
+    def grad(self) -> Callable[..., Any]:  # type: ignore[override]
+        """As that of any compiled function."""
+        return self._gradient(False)
+
+    @property
+    def value_and_grad(self) -> Callable[..., Any]:  # type: ignore[override]
+        """As that of any compiled function."""
+        return self._gradient(True)
+
+    def _gradient(self, with_value: bool) -> Gradient:
+        known = self._base._of_methods
+        if with_value not in known:
+            self._check_parameters()
+            known[with_value] = Gradient(self, self.argnums, self.has_aux, with_value).unbound
+
+        def complete(bound: Any) -> None:
+            Gradient.__init__(bound, self, self.argnums, self.has_aux, with_value)
+
+        return BoundGradient.of(known[with_value], self._instance, complete)
+
+
+class BoundGradient(Bound, Gradient):
+    """The gradient of a method of an instance."""
 
 
 def _has_parameters(fun: Any) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _ATTRIBUTE = "__gradloom__"
 _MANY = 16  # programs that differ in static values only, before the user is told
 _creation = threading.Lock()
+_completion = threading.RLock()
 
 
 class CacheInfo:
@@ -346,8 +347,14 @@ class Derived(NativeCallable, Inspectable, native=True):
         self._short_cuts: dict[Any, _ShortCut | None] = {}
         self._short_cut: _ShortCut | None = None  # the one used last
         self._plans = Plans()  # for native code
+        self._met = False
         self._generation = self.user.state.generation
         self.user.callables.add(self)
+
+    @property
+    def kind(self) -> Any:
+        """The class that makes such a callable."""
+        return type(self)
 
     @property
     def unbound(self) -> "Derived":
@@ -355,11 +362,11 @@ class Derived(NativeCallable, Inspectable, native=True):
         if not self.bound_args and not self.bound_kwargs:
             return self
         argnums = self.selected[0] if self.single else self.selected
-        return derive(type(self), self.user.fun, argnums, self.has_aux, *self.options, donate=self.donated)
+        return derive(self.kind, self.user.fun, argnums, self.has_aux, *self.options, donate=self.donated)
 
     def __reduce__(self) -> Any:
         make = functools.partial(derive, donate=self.donate_argnums) if self.donated else derive
-        return make, (type(self), self.__wrapped__, self.argnums, self.has_aux, *self.options)
+        return make, (self.kind, self.__wrapped__, self.argnums, self.has_aux, *self.options)
 
     def __repr__(self) -> str:
         return f"<gradloom {self.name} of {self.user.parameters.name}>"
@@ -451,6 +458,9 @@ class Derived(NativeCallable, Inspectable, native=True):
         """
         if program.executable.native is None:
             return
+        if (self.bound_args or self.bound_kwargs) and not self._met:
+            self._met = True  # one that is made for a single call is not worth a plan
+            return
         keywords = tuple(kwargs)
 
         def make() -> Any:
@@ -499,6 +509,39 @@ class Derived(NativeCallable, Inspectable, native=True):
         self.check(call)
         primal = self.user.primal(call, self.has_aux)
         return self.make(primal).inline(call.leaves)
+
+
+class Bound(Derived):
+    """A callable bound to an instance, as cheap as a method: calls go to that of the function, with the instance.
+
+    It is a mixin. All else about it is made when it is asked for, by `_complete`, which is called once.
+    """
+
+    _base: Any
+    _instance: Any
+    _complete: Callable[[Any], None]
+
+    @classmethod
+    def of(cls, base: Derived, instance: Any, complete: Callable[[Any], None]) -> Any:
+        """Return `base`, which takes the instance first, bound to an instance."""
+        bound = cls.__new__(cls)
+        bound.__dict__.update(
+            __doc__=base.__doc__, __module__=base.__module__, _base=base, _instance=instance, _complete=complete
+        )
+        return bound
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._base(self._instance, *args, **kwargs)
+
+    @property
+    def kind(self) -> Any:
+        return type(self._base)
+
+    def __getattr__(self, name: str) -> Any:
+        with _completion:
+            if "user" not in self.__dict__:
+                self._complete(self)
+        return object.__getattribute__(self, name)
 
 
 def derive(cls: Any, fun: Any, argnums: Any, has_aux: bool, *options: Any, donate: Any = ()) -> Any:

@@ -6,6 +6,7 @@ other containers, Python builds them from the flat ones; as arguments the others
 """
 
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,7 @@ def _is_plain_record(container: Container, names: Sequence[str]) -> bool:
     return (
         container.record
         and not container.registered
-        and cls.__getattribute__ is object.__getattribute__
+        and cls.__getattribute__ in (object.__getattribute__, SimpleNamespace.__getattribute__)
         and cls.__dictoffset__ != 0
         and not any(hasattr(type(vars(base).get(name)), "__set__") for base in cls.__mro__ for name in names)
     )

@@ -98,7 +98,6 @@ def interfaces() -> Table:
                 SaveThread=python("PyEval_SaveThread"),
                 RestoreThread=python("PyEval_RestoreThread"),
                 array=id(np.ndarray),
-                tuple=id(tuple),
                 list=id(list),
                 dict=id(dict),
                 true=id(True),

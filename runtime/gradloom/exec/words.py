@@ -27,8 +27,8 @@ class Words:
 # Addresses of functions and objects of Python and NumPy; the same for all calls.
 INTERFACES = Words(
     "IncRef DecRef NewFromDescr SetBaseObject Scalar TupleNew ListNew ListAppend DictNew DictSetItem DictGetItem "
-    "DictNext GenericGetDict ErrClear RichCompareBool CallNoArgs CallOneArg GetAttr Vectorcall SaveThread RestoreThread "
-    "array tuple list dict true call_name"
+    "DictNext GenericGetDict ErrClear RichCompareBool CallNoArgs CallOneArg GetAttr Vectorcall SaveThread "
+    "RestoreThread array list dict true call_name"
 )
 # What one callable object does for one kind of call.
 PLAN_WORDS = Words(
