@@ -5,8 +5,8 @@
 map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their
 buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` is a call of the BLAS. The attribute
 `chunk = [dim, unit, count]` of a nest or of nests in tiles says that a dimension falls into so many chunks that may run
-on any thread (`lowering/parallelize.py`), `in_place` that no point is stored twice (`lowering/donate.py`), `jam` that it
-is written for so many rows at once, and again for those that are left (`lowering/jam.py`).
+on any thread (`lowering/parallelize.py`), `in_place` that no point is stored twice (`lowering/donate.py`), `jam` that
+it is written for so many rows at once, and again for those that are left (`lowering/jam.py`).
 """
 
 from collections.abc import Iterable, Iterator
