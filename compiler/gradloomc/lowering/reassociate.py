@@ -4,12 +4,12 @@ Two rewrites, both of which the gradients of everything that is broadcast ask fo
 bias). The sum of a matrix product's rows is the product of the summed rows, and takes a fraction of the work:
 `sum_n (X_n Y) = (sum_n X_n) Y`. And `sum_j (f a_j + g b_j) = f sum_j a_j + g sum_j b_j`: if f and g are known only
 after another pass over the arrays (a variance, the normalizer of a softmax) but a and b before, then the sums can be
-found in that other pass, and one pass over memory is saved.
+found in that other pass, and one pass over memory is saved. Nor is `sum_j f a_j` added up beside `sum_j a_j`.
 
 Each side rounds as often or less. Values differ where a sum overflows but the scaled one would not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from gradloomc.dialects import nd
@@ -115,12 +115,13 @@ def split_sums(function: Op) -> Op:
         return function
     operations, body.ops = body.ops, []
     passes: dict[Value, int] = {}
+    summed = {(op.operands[0], op.attributes["axes"]) for op in operations if op.kind is nd.reduce_sum}
     changed = False
     with at(body):
         for op in operations:
             if op.kind is nd.reduce_sum and op.results[0].type.element.kind == "f":
                 insertion.location = op.location
-                result = _split(op, passes)
+                result = _split(op, passes) or _scaled(op, summed)
                 if result is not None:
                     op.results[0].replace_all_uses_with(result)
                     changed = True
@@ -138,6 +139,18 @@ def _count_passes(op: Op, passes: dict[Value, int]) -> None:
     ends_pass = "reduction" in op.kind.tags or "extern" in op.kind.tags
     for result in op.results:
         passes[result] = before + ends_pass
+
+
+def _scaled(op: Op, summed: Collection[tuple[Value, Ints]]) -> Value | None:
+    """Return a sum of multiples as a multiple of the sum that is computed anyway, if there is one."""
+    (value,), axes = op.operands, op.attributes["axes"]
+    if value.op is None or value.op.kind is not nd.mul:
+        return None
+    for factor, rest in (value.op.operands, value.op.operands[::-1]):
+        if (rest, axes) in summed and _is_constant_along(factor, axes):
+            kept = [axis for axis in range(value.type.rank) if axis not in axes]
+            return nd.mul(_on_kept_axes(factor, kept, op.results[0].type), nd.reduce_sum(rest, axes=axes))
+    return None
 
 
 def _split(op: Op, passes: dict[Value, int]) -> Value | None:

@@ -30,3 +30,17 @@ func.func @exponentials(%x: tensor<9x5xf64>) -> tensor<9xf64> {
   %4 = nd.reduce_sum %3 {axes = array<i64: 1>} : (tensor<9x5xf64>) -> tensor<9xf64>
   func.return %4 : tensor<9xf64>
 }
+
+// What is added up anyway is not added up a second time with a factor.
+// CHECK-LABEL: func.func @beside
+// CHECK: %[[SUM:.*]] = nd.reduce_sum %x {axes = array<i64: 0>} : (tensor<90x50xf64>) -> tensor<50xf64>
+// CHECK-NOT: nd.reduce_sum
+// CHECK: nd.mul %{{.*}}, %[[SUM]] : tensor<50xf64>
+// CHECK: func.return %{{.*}}, %[[SUM]]
+func.func @beside(%x: tensor<90x50xf64>, %f: tensor<50xf64>) -> (tensor<50xf64>, tensor<50xf64>) {
+  %0 = nd.broadcast %f {dims = array<i64: 1>, shape = array<i64: 90, 50>} : (tensor<50xf64>) -> tensor<90x50xf64>
+  %1 = nd.mul %0, %x : tensor<90x50xf64>
+  %2 = nd.reduce_sum %1 {axes = array<i64: 0>} : (tensor<90x50xf64>) -> tensor<50xf64>
+  %3 = nd.reduce_sum %x {axes = array<i64: 0>} : (tensor<90x50xf64>) -> tensor<50xf64>
+  func.return %2, %3 : (tensor<50xf64>, tensor<50xf64>) -> ()
+}
