@@ -5,7 +5,9 @@ depends on: the machine and its BLAS, this compiler's own sources, NumPy, which 
 native code belongs to it; the text itself is made again only where somebody reads it, or where that code has gone.
 """
 
-from collections.abc import Callable
+import marshal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gradloomc.ad.derivation import Derivation
 from gradloomc.codegen.cache import digest, store
@@ -15,13 +17,16 @@ from gradloomc.codegen.host import Host
 from gradloomc.codegen.program import Program
 from gradloomc.codegen.saved import decode, encode
 from gradloomc.ir.core import Op
+from gradloomc.ir.identity import plain_bytes
 from gradloomc.ir.inline import dissolve
+from gradloomc.ir.saved_scopes import plain_scope, restored_scope
+from gradloomc.ir.scopes import Scope
 from gradloomc.pipelines import LOWER, lower
 
-__all__ = ["counts", "lowered", "program_key"]
+__all__ = ["Classes", "counts", "lowered", "program_key"]
 
 # Goes up when what is kept changes its form.
-_GENERATION = "program 1"
+_GENERATION = "program 2"
 
 
 class Counts:
@@ -53,35 +58,99 @@ def lowered(
     key = program_key(derivation, host)
     content = store().get(key) if key else None
     if content is not None:
-        called, _, program = content.partition(b"\n")
-        if not called or called == _text_of(convention()):
-            try:
-                found = decode(program, lambda: make(derivation.copy()))
-            except ValueError:
-                pass  # kept by something else than what reads it
-            else:
-                counts.found += 1
-                return found
+        try:
+            found = _read(content, convention, lambda: make(derivation.copy()))
+        except ValueError:
+            found = None  # kept by something else than what reads it
+        if found is not None:
+            counts.found += 1
+            return found
     function = take() if take else derivation.copy()
     made = make(function)
     if take is None:
         dissolve(function)  # what was derived is as large as all that was made of it
-    content = encode(made) if key else None
+    content = _written(made, convention) if key else None
     if content is not None:
-        store().put(key, (_text_of(convention()) if made.products else b"") + b"\n" + content)
+        store().put(key, content)
     return made
+
+
+def _written(program: Program, convention: Callable[[], Convention]) -> bytes | None:
+    content = encode(program)
+    return None if content is None else (_text_of(convention()) if program.products else b"") + b"\n" + content
+
+
+def _read(
+    content: bytes, convention: Callable[[], Convention], make: Callable[[], Program], scope: Scope | None = None
+) -> Program | None:
+    called, _, program = content.partition(b"\n")
+    return decode(program, make, scope) if not called or called == _text_of(convention()) else None
 
 
 def _text_of(convention: Convention) -> bytes:
     return repr(tuple(convention)).encode()
 
 
-def program_key(derivation: Derivation, host: Host) -> str:
-    """Return the key under which a program is kept; '' if it cannot be."""
+def program_key(derivation: Derivation, host: Host, scope: Scope | None = None) -> str:
+    """Return the key under which a program is kept, `scope` being that of its lengths; '' if it cannot be."""
     if store().directory is None or not fingerprint():
         return ""
     identity = derivation.identity()
     if identity is None:
         return ""
     machine = f"{host.signature} {host.vector_bits} {host.function_attributes}"
-    return digest(_GENERATION, fingerprint(), LOWER, machine, identity)
+    known = b"" if scope is None else plain_bytes(plain_scope(scope))
+    return digest(_GENERATION, fingerprint(), LOWER, machine, known, identity)
+
+
+class Classes:
+    """The programs of one function for any length, a program for each class of lengths, as far as they are kept.
+
+    Args:
+        derivation: the function, whose lengths are expressions.
+        scope: what is known of them.
+        make: lowers the function for given lengths.
+    """
+
+    __slots__ = ("_contents", "_convention", "_key", "_make")
+
+    def __init__(
+        self,
+        derivation: Derivation,
+        scope: Scope,
+        host: Host,
+        convention: Callable[[], Convention],
+        make: Callable[[Sequence[int]], tuple[Scope, Program]],
+    ):
+        self._convention, self._make = convention, make
+        self._key = program_key(derivation, host, scope)
+        content = store().get(self._key) if self._key else None
+        self._contents: list[tuple[Any, bytes]] = []
+        if content is not None:
+            try:
+                self._contents = [(scope, program) for scope, program in marshal.loads(content)]
+            except (ValueError, TypeError, EOFError):
+                pass
+
+    def program_for(self, symbols: Sequence[int]) -> tuple[Scope, Program]:
+        """Return the program of the class that some lengths belong to, with the scope that has its conditions."""
+        for plain, content in self._contents:
+            try:
+                scope = restored_scope(plain, symbols)
+                if scope.environment(symbols) is None:
+                    continue
+                found = _read(content, self._convention, lambda: self._make(symbols)[1], scope)
+            except (ValueError, TypeError, KeyError, ZeroDivisionError):  # also: a class of other lengths
+                continue
+            if found is not None:
+                counts.found += 1
+                return scope, found
+        counts.lowered += 1
+        scope, made = self._make(symbols)
+        content = None
+        if self._key and not (scope.failed or scope.merged) and scope.environment(symbols) is not None:
+            content = _written(made, self._convention)
+        if content is not None:
+            self._contents.append((plain_scope(scope), content))
+            store().put(self._key, marshal.dumps(self._contents, 2))
+        return scope, made

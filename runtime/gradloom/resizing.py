@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradloom.agreement import same_program
-from gradloom.exec.executable import Executable, lower_for_host
+from gradloom.exec.executable import Executable, known_classes, lower_for_host
 from gradloom.program import Primal, Program
 from gradloom.signature import Call, Leaf
 from gradloom.trace.lengths import open_scope
@@ -25,6 +25,7 @@ from gradloomc.ir.inline import copy_function
 from gradloomc.ir.resize import Resizer
 from gradloomc.ir.scopes import LEAST, Scope
 from gradloomc.ir.types import tensor
+from gradloomc.known import Classes
 from gradloomc.pipelines import clean
 
 if TYPE_CHECKING:
@@ -217,11 +218,12 @@ class Template:
         classes: for each class of lengths its scope, with the guards of lowering, and the native program.
     """
 
-    __slots__ = ("classes", "function", "positions", "program", "refused", "scope")
+    __slots__ = ("classes", "function", "known", "positions", "program", "refused", "scope")
 
     def __init__(self, scope: Scope, program: Program, function: Op, positions: dict[int, int]):
         self.scope, self.program, self.function, self.positions = scope, program, function, positions
         self.classes: list[tuple[Scope, NativeProgram]] = []
+        self.known: Classes | None = None  # those of earlier processes too
         self.refused = ""
 
     def symbols(self, sizes: Sequence[int]) -> tuple[int, ...] | None:
@@ -264,16 +266,22 @@ class Template:
         return True
 
     def lower(self, symbols: tuple[int, ...], values: dict[str, int]) -> Program | None:
-        scope, atoms = self.scope.moved(symbols)
-        function = Resizer(atoms).function(self.function)
-        native = lower_for_host(function)
-        scope.frozen = True
+        if self.known is None:
+            self.known = known_classes(Derivation(self.function), self.scope, self.lowered)
+        scope, native = self.known.program_for(symbols)
         inner = scope.environment(symbols)
         if scope.failed or scope.merged or inner is None:
             self.refused = f"lowering: {scope.escape or scope.pinned or 'lengths that are equal'}"
             return None
         self.classes.append((scope, native))
         return Resized(self, values, Resizer(inner)(native))
+
+    def lowered(self, symbols: Sequence[int]) -> tuple[Scope, NativeProgram]:
+        """Lower the function for the class of some lengths; return the scope with its conditions as well."""
+        scope, atoms = self.scope.moved(symbols)
+        native = lower_for_host(Resizer(atoms).function(self.function))
+        scope.frozen = True
+        return scope, native
 
     def explain(self) -> list[str]:
         """Return the conditions under which the program serves other lengths."""

@@ -1,8 +1,10 @@
 """Lowered programs are kept on disk: what is found is what would be lowered, and nothing else is ever found."""
 
+import marshal
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from gradloom import compile_grad, grad, value_and_grad, vjp
 from gradloom.exec import blas
 from gradloom.exec.executable import Executable
+from gradloom.trace.lengths import open_scope
 from gradloomc import known
 from gradloomc.ad.derivation import Derivation
 from gradloomc.codegen import cache, native, tiers
@@ -28,6 +31,8 @@ from gradloomc.ir.attributes import Dense
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.identity import identity_of
+from gradloomc.ir.saved_scopes import plain_scope, restored_scope
+from gradloomc.ir.scopes import Scope
 from gradloomc.ir.types import f32, f64, tensor
 
 # What the processes of the first test do: a program with vector math, one with products, one with a library call.
@@ -278,21 +283,113 @@ def test_a_program_with_products_belongs_to_a_blas(
         assert known.counts.found == found
 
 
-def test_lengths_that_are_not_fixed_and_large_arrays_are_not_kept() -> None:
-    from gradloom.trace.lengths import open_scope
-    from gradloomc.ir.scopes import Scope
-
-    scope = open_scope(Scope([7], None), lambda name: False)
-    length: Any = scope.symbol(0)
-    symbolic = make_function("f", [tensor((length,), f64)])
-    assert identity_of(finish_function(symbolic, body_of(symbolic).arguments)) is None
-
+def test_large_arrays_are_not_kept() -> None:
     large = make_function("f", [tensor((200_000,), f64)])
     with at(body_of(large)):
         table = nd.constant(value=Dense(tensor((200_000,), f64), np.arange(200_000.0)))
         result = nd.add(body_of(large).arguments[0], table)
     assert identity_of(finish_function(large, [result])) is None
     assert key_of(Derivation(large)) == ""
+
+
+# --- programs for any length ------------------------------------------------------------------------------------------
+
+
+def means(x: Any) -> Any:
+    return np.sum((x - np.mean(x)) ** 2) / len(x)
+
+
+def softmax(x: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=1, keepdims=True))
+    return np.sum(np.log(np.sum(e, axis=1))) * x.shape[0]
+
+
+def halves(x: Any) -> Any:
+    return np.sum(np.tanh(x[::2] * x[1::2])) + np.sum(np.roll(x, 1) * x)
+
+
+def row(n: int) -> Any:
+    return np.linspace(0.0, 1.0, n)
+
+
+CASES = [(means, row), (softmax, lambda n: row(3 * n).reshape(n, 3)), (halves, lambda n: row(2 * n))]
+
+
+def again(f: Any) -> Any:
+    """Return the gradient of a function that no other test has seen."""
+    return value_and_grad(types.FunctionType(f.__code__, f.__globals__, f.__name__))
+
+
+def classes_of(function: Any) -> list[Any]:
+    (family,) = function.user.families.values()
+    return [scope for template in family.templates for scope, _ in template.classes]
+
+
+@pytest.mark.parametrize(("f", "make"), CASES, ids=lambda case: getattr(case, "__name__", ""))
+def test_a_second_length_lowers_nothing_in_a_second_process(
+    f: Any, make: Any, process: Callable[[], known.Counts]
+) -> None:
+    def run() -> tuple[list[Any], list[Any]]:
+        function = again(f)
+        results = [function(make(n)) for n in (100, 120, 90, 70_000)]
+        return [(value.tobytes(), gradient.tobytes()) for value, gradient in results], classes_of(function)
+
+    counts = process()
+    results, classes = run()
+    lowered = counts.lowered
+    assert lowered == 1 + len(classes) and classes
+    counts = process()
+    same, found = run()
+    assert (counts.lowered, counts.found) == (0, lowered)
+    assert same == results
+    assert [scope.conditions() for scope in found] == [scope.conditions() for scope in classes]
+
+
+@pytest.mark.parametrize(("f", "make"), CASES, ids=lambda case: getattr(case, "__name__", ""))
+def test_scopes_say_the_same_when_they_are_read(f: Any, make: Any, process: Callable[[], known.Counts]) -> None:
+    function = again(f)
+    for n in (100, 120, 70_000):
+        function(make(n))
+    for scope in classes_of(function):
+        plain = marshal.loads(marshal.dumps(plain_scope(scope)))
+        restored = restored_scope(plain, scope.hints.values())
+        assert plain_scope(restored) == plain_scope(scope)
+        assert restored.conditions() == scope.conditions()
+        for n in (2, 3, 8, 17, 100, 101, 120, 4000, 70_000, 10**7):
+            symbols = [n] * len(scope.hints)
+            assert restored.environment(symbols) == scope.environment(symbols)
+
+
+def test_what_is_known_of_lengths_is_part_of_the_key() -> None:
+    def key(hint: int, low: int = 2, length: Any = lambda n: n) -> str:
+        scope = open_scope(Scope([hint], None), lambda name: False)
+        scope.low["n0"] = low
+        symbol: Any = length(scope.symbol(0))
+        function = make_function("f", [tensor((symbol,), f64)])
+        return known.program_key(Derivation(finish_function(function, body_of(function).arguments)), host(), scope)
+
+    keys = [key(7), key(7, low=5), key(7, length=lambda n: n + 1), key(7, length=lambda n: 2 * n)]
+    assert len(set(keys)) == 4
+    assert key(9) == keys[0]  # what a length is for now is of no account
+    assert key_of(Derivation(wave(extent=7))) not in keys
+
+
+def test_classes_that_something_else_has_stored_are_not_used(process: Callable[[], known.Counts]) -> None:
+    def run() -> list[str]:
+        function = again(means)
+        return [str(function(row(n))) for n in (100, 120)]
+
+    store = cache.store()
+    assert store.directory is not None
+    expected, kept = run(), {path.name for path in Path(store.directory).rglob("?" * 40)}
+    for content in (b"", b"nonsense", marshal.dumps([]), marshal.dumps([((1, [], []), b"")]), marshal.dumps([1, 2])):
+        for key in kept:
+            known_content = store.get(key)
+            if known_content is not None and known_content[:1] == marshal.dumps([], 2)[:1]:
+                store.put(key, content)
+        counts = process()
+        assert run() == expected
+        assert counts.lowered == 1
 
 
 # --- what is kept may be gone or spoilt -------------------------------------------------------------------------------

@@ -5,18 +5,22 @@ What cannot be written plainly (an attribute of an unknown kind, large constants
 
 import marshal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradloomc.codegen.program import ExternStep, NativeStep, Program, Slot
 from gradloomc.codegen.source import Source
+from gradloomc.ir.extents import Extent
+from gradloomc.ir.saved_scopes import extent_of
+from gradloomc.ir.scopes import Scope
 from gradloomc.ir.types import SCALARS, ScalarType
 
 # Constants of more bytes than this are not kept with a program.
 MOST_BYTES = 1 << 20
 _FORMAT = 4
-_NUMBERS = ("bytes_moved", "bytes_ideal", "nests", "externs", "products", "chunked", "chunked_work", "work")
+_NUMBERS = ("bytes_moved", "bytes_ideal", "nests", "externs", "products", "chunked", "chunked_work")
 
 
 class NotPlain(Exception):
@@ -38,6 +42,7 @@ def encode(program: Program) -> bytes | None:
                 [(slot, array.dtype.str, array.shape, array.tobytes()) for slot, array in program.constants],
                 [step.symbol if isinstance(step, NativeStep) else _plain(step) for step in program.steps],
                 [_plain(getattr(program, name)) for name in _FIELDS],
+                float(getattr(program.work, "hint", program.work)),
             ),
             _FORMAT,
         )
@@ -58,29 +63,32 @@ _FIELDS = (
 )
 
 
-def decode(data: bytes, make: Callable[[], Program]) -> Program:
+def decode(data: bytes, make: Callable[[], Program], scope: Scope | None = None) -> Program:
     """Return the program that `encode` made bytes of.
 
     Args:
         make: lowers it again, for its text.
+        scope: of the lengths in it that are not fixed.
 
     Raises:
         ValueError: they are the bytes of something else.
     """
     try:
-        digest, size, calls_library, sizes, slots, constants, steps, fields = marshal.loads(data)
+        digest, size, calls_library, sizes, slots, constants, steps, fields, work = marshal.loads(data)
+        restored = partial(_restored, scope=scope)
         source = Source(digest=digest, size=size, make=lambda: make().text)
         return Program(
             source,
-            sizes,
-            [Slot(shape, SCALARS[element]) for shape, element in slots],
+            restored(sizes),
+            [Slot(restored(shape), SCALARS[element]) for shape, element in slots],
             constants=[
                 (slot, np.frombuffer(content, np.dtype(dtype)).reshape(shape))
                 for slot, dtype, shape, content in constants
             ],
-            steps=[NativeStep(step) if type(step) is str else ExternStep(*_restored(step)) for step in steps],
+            steps=[NativeStep(step) if type(step) is str else ExternStep(*restored(step)) for step in steps],
             written_out=(lambda: _written_out(make)) if calls_library else None,
-            **dict(zip(_FIELDS, [_restored(field) for field in fields], strict=True)),
+            work=work,
+            **dict(zip(_FIELDS, [restored(field) for field in fields], strict=True)),
         )
     except (TypeError, EOFError, KeyError, AttributeError) as error:
         raise ValueError(f"no program: {error}") from error
@@ -96,7 +104,7 @@ _KEPT = frozenset({int, float, str, bool, bytes, type(None)})
 
 
 def _plain(x: Any) -> Any:
-    """Return nested containers with scalar types written as sets of their names."""
+    """Return nested containers with scalar types as frozen sets of their names, lengths that are not fixed as sets."""
     kind = type(x)
     if kind in _KEPT:
         return x
@@ -106,20 +114,26 @@ def _plain(x: Any) -> Any:
         return {name: _plain(item) for name, item in x.items()}
     if kind is ScalarType:
         return frozenset({x.text})
+    if kind is Extent:
+        return {x.terms}
     if isinstance(x, tuple):
         return tuple([_plain(item) for item in x])
     raise NotPlain
 
 
-def _restored(x: Any) -> Any:
+def _restored(x: Any, scope: Scope | None) -> Any:
     kind = type(x)
+    if kind is set:
+        if scope is None:
+            raise ValueError("lengths that are not fixed")
+        return extent_of(x, scope)
     if kind is frozenset:
         (text,) = x
         return SCALARS[text]
     if kind is list:
-        return [_restored(item) for item in x]
+        return [_restored(item, scope) for item in x]
     if kind is tuple:
-        return tuple([_restored(item) for item in x])
+        return tuple([_restored(item, scope) for item in x])
     if kind is dict:
-        return {name: _restored(item) for name, item in x.items()}
+        return {name: _restored(item, scope) for name, item in x.items()}
     return x

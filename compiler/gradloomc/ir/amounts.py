@@ -89,12 +89,21 @@ def _comparison(compare: Callable[[Any, Any], bool]) -> Any:
     return lambda self, other: self._compared(compare, other)
 
 
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+for _name in _ARITHMETIC:
     _forward, _reflected = _arithmetic(getattr(operator, _name))
     setattr(Amount, f"__{_name}__", _forward)
     setattr(Amount, f"__r{_name}__", _reflected)
-for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+for _name in _COMPARISONS:
     setattr(Amount, f"__{_name}__", _comparison(getattr(operator, _name)))
+
+
+# What amounts and choices are computed by, under names that mean the same in every process.
+COMPUTED: dict[str, Callable[[Any, Any], Any]] = {"ceil": _ceiling}
+COMPUTED |= {name: getattr(operator, name) for name in (*_ARITHMETIC, *_COMPARISONS)}
+COMPUTED |= {f"swapped {name}": swapped(getattr(operator, name)) for name in _ARITHMETIC}
+NAMES: dict[Any, str] = {compute: name for name, compute in COMPUTED.items()}
 
 
 def _plain(x: Any) -> Any:

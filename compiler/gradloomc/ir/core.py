@@ -51,6 +51,8 @@ class Op:
     """One operation: a record (`kind`), operands, attributes, results and nested regions."""
 
     __slots__ = ("attributes", "kind", "location", "operands", "parent", "regions", "results")
+    operands: tuple[Value, ...]
+    results: list[Value]
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ needs the number itself, is noted as an *escape*: the program made is then good 
 The file knows nothing of shapes, types and ops.
 """
 
+import functools
 import math
 import operator
 import sys
@@ -188,6 +189,7 @@ def text_of(terms: Iterable[tuple[Monomial, int]]) -> str:
     return " + ".join(reversed(parts))
 
 
+@functools.cache
 def swapped(compute: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Return a function of two arguments with these exchanged."""
 

@@ -1,7 +1,8 @@
 """What tells one function from another, as bytes: equal bytes mean that the same is computed.
 
 Everything that passes may decide by is in them: kinds of ops, operands, attributes with all their numbers to the bit,
-types. What only people see is not: names and places in the user's program.
+types. What only people see is not: names and places in the user's program. Lengths that are not fixed are in them as
+expressions, without what they are for now; what is known of the symbols has to be added (saved_scopes.py).
 """
 
 import marshal
@@ -11,7 +12,7 @@ import numpy as np
 
 from gradloomc.ir.attributes import Dense
 from gradloomc.ir.core import Op, Value
-from gradloomc.ir.extents import is_symbolic
+from gradloomc.ir.extents import Extent
 from gradloomc.ir.types import FunctionType, MemRefType, ScalarType, TensorType, Type
 
 # Arrays of numbers beyond this many bytes are not looked at: a function that holds them has no identity.
@@ -25,7 +26,7 @@ class NoIdentity(Exception):
 
 
 def identity_of(function: Op) -> bytes | None:
-    """Return the identity of a function; None if it depends on lengths that are not fixed, or holds large arrays."""
+    """Return the identity of a function; None if it holds large arrays or what is not known to stay the same."""
     try:
         return plain_bytes(_listed(function))
     except NoIdentity:
@@ -74,19 +75,19 @@ def plain(value: Any) -> Any:
     """Return an attribute as plain values. Lists stand for what is no tuple, so that nothing can be taken for another.
 
     Raises:
-        NoIdentity: it holds an extent that is not fixed, a large array, or an object of another kind.
+        NoIdentity: it holds a large array, or an object of another kind.
     """
-    kind = value.__class__
+    kind = type(value)  # (an extent says that its class is int)
     if kind in _PLAIN:
         return value
     if kind is tuple:
         return tuple([plain(item) for item in value])
     if kind is ScalarType:
         return [value.text]
-    if kind is TensorType or kind is MemRefType:
-        if any(is_symbolic(extent) for extent in value.shape):
-            raise NoIdentity
+    if kind is TensorType or kind is MemRefType:  # extents that are not fixed are spelled out in the text
         return [value.text]
+    if kind is Extent:
+        return {value.terms}
     if kind is FunctionType:
         return [plain(value.inputs), plain(value.results)]
     if kind is Dense:

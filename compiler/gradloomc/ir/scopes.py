@@ -36,9 +36,9 @@ class Scope:
     """
 
     __slots__ = (
-        "_atoms",
         "_extents",
         "assumed",
+        "atoms",
         "choices",
         "divided",
         "escape",
@@ -70,11 +70,11 @@ class Scope:
         self.locate: Callable[[], str] = str
         self.is_users: Callable[[str], bool] = lambda filename: False
         self.types: dict[Any, Any] = {}  # interned types with extents of this scope
-        self._atoms: dict[str, tuple[Extent, Extent | int]] = {}  # floor quotients: numerator and divisor, in order
+        self.atoms: dict[str, tuple[Extent, Extent | int]] = {}  # floor quotients: numerator and divisor, in order
         self._extents: dict[tuple[Any, ...], Extent] = {}
         for name, (whole, divisor) in self.divided.items():
             terms = (((whole,), 1),)
-            self._atoms[name] = (Extent(self, terms, self._value(terms)), divisor)
+            self.atoms[name] = (Extent(self, terms, self._value(terms)), divisor)
 
     # --- making extents -----------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class Scope:
     def _named(self, name: str) -> "Extent | int":
         if name in self.hints:
             return self._atom(name, self.hints[name])
-        return self.make({(name,): 1}) if name in self._atoms else self._missing(name)
+        return self.make({(name,): 1}) if name in self.atoms else self._missing(name)
 
     def _missing(self, name: str) -> "Extent | int":
         self.note_escape(f"an assumption about {name}, which is not known yet")
@@ -109,7 +109,7 @@ class Scope:
             return 0
         if len(terms) == 1 and () in terms:
             return terms[()]
-        return self._interned(tuple(sorted(terms.items())))
+        return self.interned(tuple(sorted(terms.items())))
 
     def shifted(self, x: "Extent", by: int) -> "Extent":
         """Return x + by for a plain number."""
@@ -119,9 +119,10 @@ class Scope:
         if not terms[0][0]:  # the constant comes first
             by += terms[0][1]
             terms = terms[1:]
-        return self._interned(((_CONSTANT, by), *terms) if by else terms)
+        return self.interned(((_CONSTANT, by), *terms) if by else terms)
 
-    def _interned(self, key: tuple[tuple[Monomial, int], ...]) -> "Extent":
+    def interned(self, key: tuple[tuple[Monomial, int], ...]) -> "Extent":
+        """Return the extent with these terms, in order and none of them 0."""
         found = self._extents.get(key)
         if found is None:
             found = self._extents[key] = Extent(self, key, self._value(key))
@@ -134,7 +135,7 @@ class Scope:
                 if name in self.hints:
                     coefficient *= self.hints[name]
                 else:
-                    numerator, divisor = self._atoms[name]
+                    numerator, divisor = self.atoms[name]
                     coefficient *= numerator.hint // hint_of(divisor)
             total += coefficient
         return total
@@ -167,8 +168,8 @@ class Scope:
 
     def _floor(self, x: "Extent", divisor: "Extent | int") -> "Extent | int":
         name = f"({x.text})//{divisor.text if type(divisor) is Extent else divisor}"
-        if name not in self._atoms:
-            self._atoms[name] = (x, divisor)
+        if name not in self.atoms:
+            self.atoms[name] = (x, divisor)
         return self._atom(name, x.hint // hint_of(divisor))
 
     # --- what is known ------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Scope:
         pending = [(factors, Fraction(coefficient)) for factors, coefficient in x.terms]
         while pending:
             factors, coefficient = pending.pop()
-            atom = self._atoms.get(factors[0]) if len(factors) == 1 else None
+            atom = self.atoms.get(factors[0]) if len(factors) == 1 else None
             if atom is None or type(atom[1]) is Extent:
                 add(factors, coefficient)
                 continue
@@ -222,7 +223,7 @@ class Scope:
     def _range(self, name: str) -> tuple[int, int]:
         if name in self.low:
             return self.low[name], self.high[name]
-        numerator, divisor = self._atoms[name]
+        numerator, divisor = self.atoms[name]
         low, high = self.bounds(numerator)
         least, most = self.bounds(divisor) if type(divisor) is Extent else (divisor, divisor)
         if least <= 0:
@@ -252,7 +253,7 @@ class Scope:
         single = _single(x)
         while single is not None and single[0] not in self.low:  # of a quotient: the same of what is divided
             name, coefficient, constant = single
-            numerator, divisor = self._atoms[name]
+            numerator, divisor = self.atoms[name]
             inner = _single(numerator) if type(divisor) is int else None
             if inner is None or inner[1] != 1:
                 break
@@ -292,7 +293,7 @@ class Scope:
     def _assume_zero(self, x: "Extent") -> None:
         """Solve x == 0 for an atom; all that is built from now on (in a scope with these assumptions) has one form."""
         candidates = [
-            (factors[0] in self._atoms, factors[0], coefficient)
+            (factors[0] in self.atoms, factors[0], coefficient)
             for factors, coefficient in x.terms
             if len(factors) == 1 and abs(coefficient) == 1
         ]
@@ -305,7 +306,7 @@ class Scope:
             self.assumed[name] = tuple(rest)
             self.merged = True
             return
-        for name, (numerator, divisor) in self._atoms.items():  # x = y - d (y // d): y is a multiple of d
+        for name, (numerator, divisor) in self.atoms.items():  # x = y - d (y // d): y is a multiple of d
             whole = _single(numerator)
             if whole is None or isinstance(divisor, Extent) or whole[1:] != (1, 0):
                 continue
@@ -345,7 +346,10 @@ class Scope:
             if not self.low[name] <= value <= self.high[name]:
                 return None
             values[name] = value
-        self._fill(values)
+        try:
+            self._fill(values)
+        except ZeroDivisionError:  # where a guard that is looked at below does not hold
+            return None
         for name, solution in self.assumed.items():
             if name not in values:
                 continue
@@ -358,7 +362,7 @@ class Scope:
         return values if all(choice.holds(values) for choice in self.choices) else None
 
     def _fill(self, values: dict[str, Any]) -> None:
-        for name, (numerator, divisor) in self._atoms.items():
+        for name, (numerator, divisor) in self.atoms.items():
             below = evaluated(divisor, values) if type(divisor) is Extent else divisor
             values[name] = evaluated(numerator, values) // below
 

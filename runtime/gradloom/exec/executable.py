@@ -9,7 +9,7 @@ import ctypes
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,8 @@ from gradloomc.codegen.program import Program as LoweredProgram
 from gradloomc.codegen.tiers import compile_program
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError
-from gradloomc.known import lowered
+from gradloomc.ir.scopes import Scope
+from gradloomc.known import Classes, lowered
 from gradloomc.pipelines import lower
 
 Array = np.ndarray[Any, Any]
@@ -86,6 +87,13 @@ def known_for_host(function: Op | Derivation) -> LoweredProgram:
     if isinstance(function, Derivation):
         return lowered(function, host(), blas.convention)
     return lowered(Derivation(function), host(), blas.convention, lambda: function)
+
+
+def known_classes(
+    derivation: Derivation, scope: Scope, make: Callable[[Sequence[int]], tuple[Scope, LoweredProgram]]
+) -> Classes:
+    """Return the programs of a function for any length, for this machine."""
+    return Classes(derivation, scope, host(), blas.convention, make)
 
 
 class Frame:
