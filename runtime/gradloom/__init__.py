@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from gradloom.jacobians import jacfwd as jacfwd
     from gradloom.jacobians import jacobian as jacobian
     from gradloom.jacobians import jacrev as jacrev
+    from gradloom.linear_maps import linearize as linearize
+    from gradloom.linear_maps import vjp as vjp
     from gradloom.transforms import grad as grad
     from gradloom.transforms import hvp as hvp
     from gradloom.transforms import jvp as jvp
-    from gradloom.transforms import linearize as linearize
     from gradloom.transforms import stop_gradient as stop_gradient
     from gradloom.transforms import value_and_grad as value_and_grad
-    from gradloom.transforms import vjp as vjp
     from gradloom.tree import register_container as register_container
     from gradloomc.ir.errors import DifferentiationError as DifferentiationError
     from gradloomc.ir.errors import DTypeError as DTypeError
@@ -55,11 +55,11 @@ _HOME = {
     "grad": "gradloom.transforms",
     "hvp": "gradloom.transforms",
     "jvp": "gradloom.transforms",
-    "linearize": "gradloom.transforms",
+    "linearize": "gradloom.linear_maps",
     "set_num_threads": "gradloom.exec.threads",
     "stop_gradient": "gradloom.transforms",
     "value_and_grad": "gradloom.transforms",
-    "vjp": "gradloom.transforms",
+    "vjp": "gradloom.linear_maps",
     "register_container": "gradloom.tree",
     "DTypeError": _ERRORS,
     "DifferentiationError": _ERRORS,

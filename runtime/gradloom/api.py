@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from gradloom.function import Bound, Derived, user_function
 from gradloom.jacobians import Jacobian, hessian
+from gradloom.linear_maps import vjp
 from gradloom.signature import Argnums, caller_location
-from gradloom.transforms import Gradient, hessian_product, jvp, vjp
+from gradloom.transforms import Gradient, hessian_product, jvp
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.errors import DifferentiationError, ShapeError
 

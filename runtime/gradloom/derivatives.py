@@ -26,6 +26,14 @@ def value_program(primal: Primal) -> Program:
     return Program(primal, Derivation(primal.function), with_aux(primal, primal.result))
 
 
+def echo_program(primal: Primal) -> Program:
+    """Return the program of the function itself that also returns copies of all its arrays: the pair (result, arrays)."""
+    derived = Derivation(primal.function).echo()
+    count, arrays = len(primal.types), len(derived.types) - len(primal.types)
+    copies = Result((TUPLE, None, *[LEAF] * arrays), tuple(range(count, count + arrays)))
+    return Program(primal, derived, tuple_of((with_aux(primal, primal.result), copies)))
+
+
 def with_aux(primal: Primal, result: Result) -> Result:
     """Return the pair (result, aux) if the function has aux."""
     return result if primal.aux is None else tuple_of((result, primal.aux))

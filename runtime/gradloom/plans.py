@@ -16,6 +16,7 @@ from gradloom.program import Fixed, Program, Result
 from gradloom.signature import Leaf
 from gradloom.tree import DICT, LEAF, LIST, NOTHING, TUPLE, Container, Structure, count_leaves, flatten
 from gradloomc.ir.builder import open_insertions
+from gradloomc.ir.types import f64, tensor
 
 _SEQUENCES = {id(TUPLE): tuple, id(LIST): list}
 
@@ -99,6 +100,34 @@ def make_product_plan(
     return _plan(program, arguments, 2, (), result, state)
 
 
+def make_map_plan(program: Program, arrays: int, given: Any, expected: Structure, state: State) -> Table | None:
+    """Return the plan of calls `(arrays, seeds)` like one that `program` just answered, or None.
+
+    Args:
+        arrays: how many there are, in a tuple.
+        given: the seeds that were passed; `expected` is the structure that they have where none is left out.
+        state: of the function that is differentiated.
+    """
+    native = program.executable.native
+    seeds, structure = flatten(given)
+    if program.stale or structure != expected or len(seeds) != len(native.types) - arrays:
+        return None
+    if any(_is_unusual(seed) or not isinstance(seed, (np.ndarray, np.generic, float)) for seed in seeds):
+        return None
+    arguments = Arguments(native.types)
+    arguments.sequence(tuple, arrays)
+    for slot in range(arrays):
+        arguments.array(slot)
+    weak = [type(seed) is float for seed in seeds]
+    if any(is_weak and native.types[arrays + k][1] != np.float64 for k, is_weak in enumerate(weak)):
+        return None
+    known = [Leaf(tensor((), f64), weak=is_weak) for is_weak in weak]  # of the types only that there is one matters
+    places = {k: arrays + k for k in range(len(seeds))}
+    if not _describe(arguments, structure, iter(enumerate(known)), places):
+        return None
+    return _plan(program, arguments, 2, (), program.result, state)
+
+
 def _plan(
     program: Program,
     arguments: Arguments,
@@ -109,11 +138,11 @@ def _plan(
     bound: tuple[Arguments, Sequence[Any]] | None = None,
 ) -> Table | None:
     native, form = program.executable.native, program.form
-    building, finish = _building(result, native.results), None
+    building, finish = _building(result, native.results), program.after
     if building is None:
         if result is not program.result:
             return None
-        building, finish = Building(native.results, scalars=False), program.finish
+        building, finish = Building(native.results, scalars=False), program.finish_all
         for k in range(len(native.results)):
             building.result(k)
         building.sequence(tuple, len(native.results))

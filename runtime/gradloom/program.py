@@ -277,6 +277,7 @@ class Program:
         "_conversions",
         "_picks",
         "_shapes",
+        "after",
         "derivation",
         "executable",
         "family",
@@ -316,6 +317,7 @@ class Program:
     def load(self, executable: Executable, primal: Primal, types: Sequence[TensorType]) -> "Program":
         """Take an executable; of the primal and the types of the results, the extents do not matter here."""
         leaves, position = primal.leaves, primal.position
+        self.after: Callable[[Any], Any] | None = None  # applied by the caller to what `finish` builds
         self.finish = self.result.builder(types)
         self._picks = None if len(position) == len(leaves) else list(position)
         self._conversions = [
@@ -329,6 +331,11 @@ class Program:
         self.form = primal  # says of what kind the arguments are
         self.executable = executable
         return self
+
+    def finish_all(self, found: Any) -> Any:
+        """Build the tree from flat results, and apply what the caller applies to it."""
+        built = self.finish(found)
+        return built if self.after is None else self.after(built)
 
     def gather(self, leaves: Sequence[Any]) -> list[Any]:
         """Return the arrays that the function takes, without seeds."""

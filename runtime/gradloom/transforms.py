@@ -1,8 +1,9 @@
-"""grad, value_and_grad, vjp, jvp, linearize, hvp, stop_gradient, with jax's signatures.
+"""grad, value_and_grad, jvp, hvp, stop_gradient, with jax's signatures.
 
 On arrays each traces the function once for a signature, derives a program on IR and runs it
 natively. Inside a trace it derives the same function on IR and inlines it, so they nest to any
-depth and nothing is ever differentiated in Python. Jacobians and Hessians stand in jacobians.py.
+depth and nothing is ever differentiated in Python. vjp and linearize stand in linear_maps.py, Jacobians and
+Hessians in jacobians.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,6 @@ from gradloomc.ir.errors import (
     DTypeError,
     GradloomError,
     ShapeError,
-    TracerError,
     UnsupportedError,
 )
 
@@ -129,6 +129,7 @@ class Point:
         self.what, self.has_aux = what, has_aux
         parameters = self.user.parameters
         self.call: Call = parameters.bind((*prefix, *primals), keywords)
+        self.bound = len(prefix), tuple(keywords)
         positions = range(len(prefix), len(prefix) + len(primals))
         self.arguments: list[Argument] = parameters.find(positions, self.call.structure)
         self.leaves: list[Leaf] = parameters.read(self.call)
@@ -235,6 +236,20 @@ class Point:
         from gradloom.derivatives import value_program
 
         return self._program(("value",), value_program)
+
+    def value_and_arguments(self) -> "Program":
+        """Return the program of the function itself that also returns what it takes, copied."""
+        from gradloom.derivatives import echo_program
+
+        # What is made of its results depends on more than other programs do.
+        return self._program(("value and arguments", self.what, self.bound), echo_program)
+
+    def without_arrays(self) -> "Point":
+        """Return the same point without what was passed: enough to find programs."""
+        other = Point.__new__(Point)
+        other.__dict__.update({name: part for name, part in self.__dict__.items() if name != "primal"})
+        other.call = Call([], self.call.structure, self.call.key[1])
+        return other
 
     def _program(self, key: tuple[Any, ...], make: "Callable[[Primal], Program]") -> "Program":
         if insertion.block is not None:
@@ -355,91 +370,6 @@ def _moving(primals: Any, tangents: Any) -> tuple[int, ...]:
             "hvp: every tangent is None, so there is nothing to differentiate", caller_location()
         )
     return moving
-
-
-def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
-    """Return (result, vjp_fun): the value at `primals`, and what pulls cotangents back to them.
-
-    `vjp_fun(cotangent)` takes the structure of the result (None stands for zero) and returns a
-    tuple with one entry per primal; leaves that are no floats have None. It computes the forward
-    part again, fused with the backward one; the primals are copied here, so that writing into them
-    in between changes nothing. With `has_aux` the triple (result, vjp_fun, aux).
-    """
-    point = Point(fun, primals, has_aux, "vjp")
-    return _with_map(point, Pullback(point))
-
-
-def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
-    """Return (result, jvp_fun): the value at `primals` and the derivative as a linear function.
-
-    `jvp_fun(*tangents)` takes one tangent per primal (None stands for zero) and returns the
-    result's tangent. The primals are copied here. With `has_aux` the triple (result, jvp_fun, aux).
-    """
-    point = Point(fun, primals, has_aux, "linearize")
-    return _with_map(point, Pushforward(point))
-
-
-def _with_map(point: Point, linear: "LinearMap") -> tuple[Any, ...]:
-    value = linear.evaluate(point.value())
-    if point.has_aux:
-        return value[0], linear, value[1]
-    return value, linear
-
-
-class LinearMap:
-    """A derivative at a point, with the arrays that it needs."""
-
-    def __init__(self, point: Point):
-        self.point = point
-        self.active = point.floats()
-        self.nested = insertion.block is not None
-        self.arrays: list[Any] = []
-
-    def __repr__(self) -> str:
-        return f"<gradloom {self.point.what} of {self.point.user.parameters.name} at a point>"
-
-    def evaluate(self, program: "Program") -> Any:
-        """Run the function itself; keep copies of its arrays."""
-        if self.nested:
-            return program.inline(self.point.call.leaves)
-        self.arrays = [np.array(array) for array in program.gather(self.point.call.leaves)]
-        return program.run(self.arrays)
-
-    def apply(self, program: "Program", seeds: Sequence[Any]) -> Any:
-        """Run the program of the map on seeds."""
-        if insertion.block is None:
-            if self.nested:
-                raise TracerError(
-                    f"this function of {self.point.what} belongs to a trace that is finished",
-                    caller_location(),
-                    fix=f"call it in the function in which {self.point.what} was called",
-                )
-            return program.run([*self.arrays, *seeds])
-        if self.nested:
-            return program.inline(self.point.call.leaves, seeds)
-        return program.inline_arrays([*self.arrays, *seeds])
-
-
-class Pullback(LinearMap):
-    """From a cotangent of the result to cotangents of the primals."""
-
-    def __call__(self, cotangent: Any) -> Any:
-        seeds = self.point.cotangents(cotangent)
-        return self.apply(self.point.pullback(self.active), seeds)
-
-
-class Pushforward(LinearMap):
-    """From tangents of the primals to the tangent of the result."""
-
-    def __call__(self, *tangents: Any) -> Any:
-        given = self.point.tangents(tangents)
-        types = {i: self.point.leaves[i].type for i in self.active}
-        seeds = [
-            given[i] if i in given else np.zeros(type.shape, type.element.dtype)  # type: ignore[union-attr]
-            for i, type in types.items()
-        ]
-        found = self.apply(self.point.pushforward(self.active, with_value=False), seeds)
-        return found[0] if self.point.has_aux else found
 
 
 def hvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:

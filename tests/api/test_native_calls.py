@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradloom import compile_grad, grad, value_and_grad
+from gradloom import compile_grad, grad, linearize, value_and_grad, vjp
 from gradloom.exec import layout
 from gradloom.program import Program
 
@@ -235,3 +235,99 @@ def test_a_bound_array_is_read_anew() -> None:
     for k in range(2 * WARM):
         table[:] = k
         assert g(x) == pytest.approx(k * np.sum(x))
+
+
+def test_vjp_and_linearize(general: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradloom.linear_maps import Derivative
+
+    maps = [0]
+    apply = Derivative._general_call
+
+    def counted(self: Derivative, *args: Any) -> Any:
+        maps[0] += 1
+        return apply(self, *args)
+
+    monkeypatch.setattr(Derivative, "__call__", counted)
+
+    def f(a: Any, p: Any) -> Any:
+        return {"sum": np.sin(a) * p.w, "total": np.sum(p.b) * 2.0}
+
+    def sine(a: Any) -> Any:
+        return np.sin(a)
+
+    def pulled(a: Any, p: Any, g: Any) -> None:
+        value, pull = vjp(f, a, p)
+        np.testing.assert_allclose(value["sum"], np.sin(a) * p.w)
+        expected = g["sum"] * np.cos(a) * p.w, g["sum"] * np.sin(a), np.full(7, 2.0 * g["total"])
+        for _ in range(2):
+            da, dp = pull(g)
+            assert type(dp) is type(p)
+            for found, want in zip((da, dp.w, dp.b), expected, strict=True):
+                np.testing.assert_allclose(found, want)
+
+    def pushed(a: Any, t: Any) -> None:
+        value, push = linearize(sine, a)
+        np.testing.assert_allclose(value, np.sin(a))
+        np.testing.assert_allclose(push(t), np.cos(a) * t)
+
+    for k in range(2 * WARM):
+        if k == WARM:
+            before = general[0], maps[0]
+        pulled(x + k, Layer(y, x), {"sum": y, "total": 0.5 * k})
+        pushed(x + k, y)
+    assert (general[0], maps[0]) == before
+
+
+def test_maps_keep_the_arrays_of_their_point() -> None:
+    def f(a: Any, b: Any) -> Any:
+        return a * b
+
+    for _ in range(2 * WARM):
+        a, b = x.copy(), y.copy()
+        (_, pull), (_, push) = vjp(f, a, b), linearize(f, a, b)
+        a[:], b[:] = 0.0, 0.0
+        np.testing.assert_allclose(pull(np.ones(7)), (y, x))
+        np.testing.assert_allclose(push(np.ones(7), None), y)
+        np.testing.assert_allclose(push(np.ones(7), np.ones(7)), x + y)
+
+
+def test_maps_of_other_lengths_and_with_aux() -> None:
+    def f(a: Any) -> Any:
+        return np.sum(a * a), {"aux": a + 1.0}
+
+    for size in (3, 4, 50, 7, 3):
+        for _ in range(WARM):
+            a = np.linspace(0.0, 1.0, size)
+            value, pull, aux = vjp(f, a, has_aux=True)
+            assert value == pytest.approx(np.sum(a * a))
+            np.testing.assert_allclose(aux["aux"], a + 1.0)
+            np.testing.assert_allclose(pull(1.0)[0], 2 * a)
+            _, push, _ = linearize(f, a, has_aux=True)
+            assert push(np.ones(size)) == pytest.approx(2 * np.sum(a))
+
+
+def test_a_map_follows_what_the_function_reads() -> None:
+    factor = 2.0
+
+    def f(a: Any) -> Any:
+        return np.sum(a) * factor
+
+    for k in range(3):
+        factor = 2.0 + k
+        for _ in range(WARM):
+            value, pull = vjp(f, x)
+            assert value == pytest.approx(factor * np.sum(x))
+            np.testing.assert_allclose(pull(1.0)[0], np.full(7, factor))
+
+
+def test_bound_functions_have_maps_as_well() -> None:
+    model = Model()
+    for _ in range(WARM):
+        value, pull = model.loss.vjp(x)
+        assert value == pytest.approx(2 * np.sum(x * x))
+        np.testing.assert_allclose(pull(1.0)[0], 4 * x)
+        (gradient,) = vjp(model.plain, x)[1](1.0)
+        np.testing.assert_allclose(gradient, 4 * x)
+        of_model, gradient = vjp(Model.plain, model, x)[1](1.0)
+        assert of_model.scale == pytest.approx(np.sum(x * x))
+        np.testing.assert_allclose(gradient, 4 * x)

@@ -53,6 +53,10 @@ class Derivation:
         tangents = [type for type in self.types if type.element.is_float]
         return self._then(self.types + tangents, "jvp", tuple(active))
 
+    def echo(self) -> "Derivation":
+        """Return the function that also returns its arguments, after its results."""
+        return self._then(self.types + [argument.type for argument in body_of(self.origin).arguments], "echo")
+
     def donate(self, positions: Sequence[int]) -> "Derivation":
         """Return the same function, results of which may take the memory of the arguments at `positions`."""
         return self._then(self.types, "donate", tuple(positions))
@@ -100,9 +104,20 @@ def give_away(original: Op, positions: Sequence[int], in_place: bool = False) ->
     return giving
 
 
+def return_arguments(original: Op, in_place: bool = False) -> Op:
+    """Return a function, or a copy of it, that also returns its arguments."""
+    echoing = original if in_place else copy_function(original)
+    body = body_of(echoing)
+    body.terminator.set_operands([*body.terminator.operands, *body.arguments])
+    types = original.attributes["function_type"]
+    echoing.attributes["function_type"] = function(types.inputs, (*types.results, *types.inputs))
+    return echoing
+
+
 _STEPS: dict[str, Callable[..., Op]] = {
     "keep": lambda made, own, positions: keep_results(made, positions, in_place=own),
     "vjp": lambda made, own, active, unit_seed: vjp_of(made, active, unit_seed),
     "donate": lambda made, own, positions: give_away(made, positions, in_place=own),
+    "echo": lambda made, own: return_arguments(made, in_place=own),
     "jvp": lambda made, own, active: jvp_of(made, active),
 }
