@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gradloom.api import CompiledGrad
-from gradloom.signature import caller_location
 from gradloom.linear_maps import vjp
+from gradloom.signature import caller_location
 from gradloom.transforms import jvp
 from gradloom.tree import Structure, flatten, leaf_paths, unflatten
 from gradloomc.ir.errors import DifferentiationError

@@ -27,7 +27,7 @@ def value_program(primal: Primal) -> Program:
 
 
 def echo_program(primal: Primal) -> Program:
-    """Return the program of the function itself that also returns copies of all its arrays: the pair (result, arrays)."""
+    """Return the program of the function itself that also copies its arrays: the pair (result, arrays)."""
     derived = Derivation(primal.function).echo()
     count, arrays = len(primal.types), len(derived.types) - len(primal.types)
     copies = Result((TUPLE, None, *[LEAF] * arrays), tuple(range(count, count + arrays)))

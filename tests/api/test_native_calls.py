@@ -270,6 +270,7 @@ def test_vjp_and_linearize(general: list[int], monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(value, np.sin(a))
         np.testing.assert_allclose(push(t), np.cos(a) * t)
 
+    before = (0, 0)
     for k in range(2 * WARM):
         if k == WARM:
             before = general[0], maps[0]
