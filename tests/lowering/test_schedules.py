@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy.special import erf
 
 from gradloom import check_grads, compile_grad
@@ -101,3 +102,27 @@ def test_explain_says_why_kernels_are_apart() -> None:
     assert "needs the finished sums of 1, tile by tile of" in text
     assert "computed again:" in text and "by 2 kernels" in text
     assert "of temporaries at the peak" in text
+
+
+# Losses of a matrix with a vector, and what their gradients return beside the value.
+MATRIX_LOSSES: dict[str, Callable[..., Any]] = {
+    "least squares": lambda a, x, b: 0.5 * np.sum((a @ x - b) ** 2),
+    "ridge": lambda a, x, b: 0.5 * np.sum((a @ x - b) ** 2) + 0.1 * np.sum(x * x),
+    "logistic": lambda a, x, b: np.mean(np.logaddexp(0.0, -b * (a @ x))),
+    "robust": lambda a, x, b: np.sum(np.sqrt(1.0 + (a @ x - b) ** 2)),
+    "three columns": lambda a, x, b: np.sum((a @ (x[:, None] * np.arange(1.0, 4.0)) - b[:, None]) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", MATRIX_LOSSES)
+def test_a_matrix_is_read_once_for_value_and_gradient(name: str) -> None:
+    """A x and A' r are one walk over the tiles of A, whose rows come from memory once."""
+    rng = np.random.default_rng(0)
+    a, x, b = rng.standard_normal((20_000, 60)), rng.standard_normal(60), np.sign(rng.standard_normal(20_000))
+    compiled = compile_grad(MATRIX_LOSSES[name], argnums=1)
+    value, gradient = compiled.value_and_grad(a, x, b)
+    assert compiled.stats.bytes_moved < 1.1 * compiled.stats.bytes_ideal
+    np.testing.assert_allclose(value, MATRIX_LOSSES[name](a, x, b), rtol=1e-11)
+    step = 1e-6 * rng.standard_normal(60)
+    difference = MATRIX_LOSSES[name](a, x + step, b) - MATRIX_LOSSES[name](a, x - step, b)
+    np.testing.assert_allclose(difference / 2, gradient @ step, rtol=1e-4)

@@ -8,7 +8,7 @@ fuse.py builds.
 
 from collections.abc import Sequence
 
-from gradloomc.dialects import nd
+from gradloomc.dialects import kernel, nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
 from gradloomc.lowering import unroll
@@ -20,6 +20,9 @@ STORE_COST = 60.0
 MOST_PLACES = 16
 # Above this, a value is not recomputed for every element that it is broadcast to.
 BROADCAST_COST = 8.0
+
+# Below this, what an element takes is mostly reading and writing it.
+LITTLE_COST = 16.0
 
 # Moves that let a loop need an array's elements at other places than its point.
 SHIFTING = frozenset({nd.slice_, nd.pad, nd.reverse, nd.concatenate, nd.transpose})
@@ -124,17 +127,31 @@ def _plan_reduction(plan: Plan, op: Op) -> None:
 
 
 def _split_matrices(plan: Plan, operations: list[Op], outputs: Sequence[Value]) -> None:
-    """Let what is stored or reduced be computed for a tiny matrix at a time if its elements share reductions."""
-    if not plan.unrolled:
+    """Let what is stored or reduced be computed for a tiny matrix at a time if its elements share something.
+
+    They share reductions that are written out; or, in rows so short that they hardly fill a vector, arrays that are
+    broadcast, so that the nest cannot be one long loop over all elements. That pays where little is computed, and beside
+    the products of a batch, with which a walk along its rows can take turns.
+    """
+    if not plan.unrolled and not any(op.kind is nd.broadcast and op.operands[0].type.size > 1 for op in operations):
         return
-    sharing: set[Value] = set()
+    sharing: set[Value] = set(op.results[0] for op in plan.unrolled)
+    mixed: set[Value] = set()
+    multiplied: set[Value] = set()
+    for op in operations:
+        if op.kind is kernel.product:
+            multiplied.update((*op.operands, *op.results))
     results = set(outputs)
     for op in operations:
         value = op.results[0]
-        if op in plan.unrolled or (
-            plan.is_inlined(op) and any(operand in sharing and not plan.is_loaded(operand) for operand in op.operands)
-        ):
-            sharing.add(value)
+        if plan.is_inlined(op):
+            sources = [operand for operand in op.operands if not plan.is_loaded(operand)]
+            if any(source in sharing for source in sources):
+                sharing.add(value)
+            if op.kind is nd.broadcast and op.operands[0].type.size > 1 or any(source in mixed for source in sources):
+                mixed.add(value)
+            if any(operand in multiplied for operand in op.operands):
+                multiplied.add(value)
         if op in plan.split:
             continue
         if "reduction" in op.kind.tags and op not in plan.unrolled:
@@ -143,8 +160,13 @@ def _split_matrices(plan: Plan, operations: list[Op], outputs: Sequence[Value]) 
             source, reduced = value, ()
         else:
             continue
-        if source in sharing:
-            axes = unroll.tiny_axes(source, reduced, lambda leaf, own=value: leaf is not own and plan.is_loaded(leaf))
+        if source in sharing or (
+            source in mixed and (source in multiplied or not _exceeds(plan, source, LITTLE_COST))
+        ):
+            most = unroll.TINY_PARTS if source in sharing else unroll.ROW_PARTS
+            axes = unroll.tiny_axes(
+                source, reduced, most, lambda leaf, own=value: leaf is not own and plan.is_loaded(leaf)
+            )
             if axes:
                 plan.split[op] = axes
 

@@ -26,6 +26,8 @@ MOST_OPS = 2048
 MOST_PARTS = 128
 # Of arrays of tiny matrices: elements of one that are written out, of an axis, and scalar ops for all of them.
 TINY_PARTS, TINY_EXTENT, TINY_OPS = 36, 8, 2048
+# Rows of more elements fill vectors well enough, where they share no reduction.
+ROW_PARTS = 4
 # Fewer points than this are not worth a nest of another shape.
 LEAST_POINTS = 64
 
@@ -85,7 +87,7 @@ def split_axes(op: Op, is_loaded: Callable[[Value], bool]) -> tuple[int, ...]:
     return tuple(short)
 
 
-def tiny_axes(value: Value, reduced: Ints, is_loaded: Callable[[Value], bool]) -> Ints:
+def tiny_axes(value: Value, reduced: Ints, most: int, is_loaded: Callable[[Value], bool]) -> Ints:
     """Return the short axes of an array of tiny matrices, each of which is to be computed as a whole; () if it is none.
 
     The loop then runs along the long axes alone, and its vectors hold the same element of neighbouring matrices: what
@@ -95,10 +97,11 @@ def tiny_axes(value: Value, reduced: Ints, is_loaded: Callable[[Value], bool]) -
 
     Args:
         reduced: the axes that are added up, and need no registers of their own.
+        most: how many elements of a matrix may be kept.
     """
     shape = value.type.shape
     short = [axis for axis, extent in enumerate(shape) if 1 < extent <= TINY_EXTENT]
-    while math.prod(shape[axis] for axis in short if axis not in reduced) > TINY_PARTS:
+    while math.prod(shape[axis] for axis in short if axis not in reduced) > most:
         short.pop(0)
     parts = math.prod(shape[axis] for axis in short)
     if not short or parts > MOST_PARTS or value.type.size < LEAST_POINTS * parts:
