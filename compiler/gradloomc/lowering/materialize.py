@@ -130,8 +130,8 @@ def _split_matrices(plan: Plan, operations: list[Op], outputs: Sequence[Value]) 
     """Let what is stored or reduced be computed for a tiny matrix at a time if its elements share something.
 
     They share reductions that are written out; or, in rows so short that they hardly fill a vector, arrays that are
-    broadcast, so that the nest cannot be one long loop over all elements. That pays where little is computed, and beside
-    the products of a batch, with which a walk along its rows can take turns.
+    broadcast, so that the nest cannot be one long loop over all elements. That pays where little is computed, and
+    beside the products of a batch, with which a walk along its rows can take turns.
     """
     if not plan.unrolled and not any(op.kind is nd.broadcast and op.operands[0].type.size > 1 for op in operations):
         return
@@ -148,7 +148,7 @@ def _split_matrices(plan: Plan, operations: list[Op], outputs: Sequence[Value]) 
             sources = [operand for operand in op.operands if not plan.is_loaded(operand)]
             if any(source in sharing for source in sources):
                 sharing.add(value)
-            if op.kind is nd.broadcast and op.operands[0].type.size > 1 or any(source in mixed for source in sources):
+            if (op.kind is nd.broadcast and op.operands[0].type.size > 1) or any(source in mixed for source in sources):
                 mixed.add(value)
             if any(operand in multiplied for operand in op.operands):
                 multiplied.add(value)
