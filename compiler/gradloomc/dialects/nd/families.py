@@ -53,6 +53,8 @@ def splat(number: Any, type: TensorType) -> Value:
     """Build a constant array with the same number everywhere (an array of a length, where that is not fixed)."""
     if is_symbolic(number):
         return splat_extent(number, type)
+    if isinstance(number, np.generic):
+        number = number.item()
     return constant(value=_splat_value(type, repr(number), number.__class__) or Dense(type, number))
 
 
