@@ -16,6 +16,7 @@ import gradloom
 from gradloom.exec import threads
 from gradloom.exec.executable import Executable
 from gradloomc.codegen.program import Program
+from gradloomc.codegen.workers import PART_BYTES, WORDS
 from gradloomc.dialects import loops, nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.interp.interpreter import interpret
@@ -272,6 +273,57 @@ def test_concurrent_callers(pool: threads.WorkerPool) -> None:
     assert not wrong
     marked = executable.program.text.count("call void @gl_run_chunks")
     assert 0 < pool.word("jobs") + pool.word("alone") <= 121 * marked
+
+
+def test_numbers_set_by_other_threads(pool: threads.WorkerPool) -> None:
+    """Whoever changes the number of threads, and however often, while others compute: all get the same bits."""
+    executable = Executable(define(vector_program, tensor((60_000,), f64)))
+    x = numbers((60_000,), np.float64)
+    expected = [array.tobytes() for array in executable.run([x])]
+    wrong: list[str] = []
+
+    def compute() -> None:
+        for _ in range(25):
+            if [array.tobytes() for array in executable.run([x])] != expected:
+                wrong.append("bits")
+
+    def change(first: int) -> None:
+        for k in range(12):
+            pool.set_threads(1 + (first + k) % 5)
+
+    workers = [threading.Thread(target=compute) for _ in range(3)]
+    workers += [threading.Thread(target=change, args=(first,)) for first in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not wrong and not any(worker.is_alive() for worker in workers)
+    assert pool.word("lock") == 0
+    pool.set_threads(2)
+    before = pool.word("jobs")
+    executable.run([x])
+    assert pool.word("jobs") > before
+
+
+def test_each_thread_has_a_part_of_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's words deal out all of its chunks, in as many parts of neighbours as threads work on it."""
+    made = threads.WorkerPool(native=True)
+    monkeypatch.setattr(threads, "pool", made)
+    made.start()
+    function = define(lambda x: nd.reduce_sum(nd.sin(nd.exp(x)), axes=(0,)), tensor((400_000,), f64))
+    (nest,) = chunked(function)
+    count = nest.attributes["chunk"][2]
+    executable = Executable(function)
+    for number in (2, 3, 5):
+        made.set_threads(number)
+        executable.run([np.linspace(0, 1, 400_000)])
+        tickets = made.block[WORDS["tickets"] :].view(np.uint64)[:: PART_BYTES // 8][:number]
+        ends = [int(ticket) >> 32 for ticket in tickets]
+        assert made.word("parts") == number
+        assert ends == [count * (part + 1) // number for part in range(number)]
+        assert all(int(ticket) & 0xFFFFFFFF >= end for ticket, end in zip(tickets, ends, strict=True))
+        assert made.word("finished") == count
+    made.close()
 
 
 def test_number_of_threads() -> None:
