@@ -127,10 +127,11 @@ def tensor(shape: tuple[int, ...], element: ScalarType) -> TensorType:
         table = _table_of(shape, _TENSORS)
         found = table.get(key)
         if found is None:
-            found = table[key] = TensorType()
+            found = TensorType()
             found.shape, found.element = shape, element
             found.rank, found.size = len(shape), math.prod(shape)
             found.text = f"tensor<{''.join(f'{dim_text(extent)}x' for extent in shape)}{element.text}>"
+            found = table.setdefault(key, found)  # another thread may have been faster
     return found
 
 
@@ -152,10 +153,11 @@ def memref(shape: tuple[int | None, ...], element: ScalarType) -> MemRefType:
             key = (memref, *key)
         found = table.get(key)
         if found is None:
-            found = table[key] = MemRefType()
+            found = MemRefType()
             found.shape, found.element = shape, element
             dims = "".join("?x" if extent is None else f"{dim_text(extent)}x" for extent in shape)
             found.text = f"memref<{dims}{element.text}>"
+            found = table.setdefault(key, found)
     return found
 
 
@@ -177,5 +179,5 @@ def function(inputs: tuple[Type, ...], results: tuple[Type, ...]) -> FunctionTyp
         if len(results) != 1 or isinstance(results[0], FunctionType):
             outs = f"({outs})"
         found.text = f"({', '.join(map(str, inputs))}) -> {outs}"
-        table[key] = found
+        found = table.setdefault(key, found)
     return found
