@@ -11,9 +11,9 @@ from gradloom.separation import reasons_apart, recomputed
 from gradloomc.codegen.llvm_process import llvm
 from gradloomc.codegen.native import host
 from gradloomc.codegen.x86 import features_of
-from gradloomc.dialects import kernel
+from gradloomc.dialects import kernel, loops
 from gradloomc.dialects.func import body_of
-from gradloomc.ir.core import Op
+from gradloomc.ir.core import Op, Value
 from gradloomc.ir.errors import UnsupportedError
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.location import Location
@@ -109,6 +109,7 @@ def explain(program: "Program") -> str:
     lines += _section(
         "kernels", [(f"{k}.", *_kernel(op), reason) for k, (op, reason) in enumerate(apart.items(), 1)]
     )
+    lines += _section("loops", _loops(program.function))
     lines += _section(
         "library calls",
         [
@@ -118,6 +119,28 @@ def explain(program: "Program") -> str:
         ],
     )
     return "\n".join(lines)
+
+
+def _loops(function: Op) -> list[tuple[str, ...]]:
+    """Return what is done for tiles and for light loops, and why."""
+    lowered = to_loops(copy_function(function), host().vector_bits, features_of(host().function_attributes))
+    found: dict[tuple[str, ...], None] = {}
+    for op in lowered.walk():
+        if op.kind is loops.scratch:
+            reason = f"kept for the {op.attributes['rows']} rows of a tile: costs more than a trip to the cache"
+            found[_array(op.result), reason, _place(op.location)] = None
+        elif op.kind is loops.prefetch:
+            when = "written in this tile" if op.attributes["write"] else "read in the next tile"
+            found[_array(op.operands[0]), f"asked for while memory is idle: {when}", _place(op.location)] = None
+        elif op.kind is loops.nest and "jam" in op.attributes:
+            shape = " x ".join(map(str, op.attributes["extents"]))
+            reason = f"{op.attributes['jam']} rows at once: light, and rows share what they read or add to"
+            found[shape, reason, _place(op.location)] = None
+    return list(found)
+
+
+def _array(buffer: Value) -> str:
+    return str(buffer.type).replace("memref", "tensor")
 
 
 def _donations(program: "Program") -> list[tuple[str, ...]]:

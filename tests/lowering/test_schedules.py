@@ -126,3 +126,35 @@ def test_a_matrix_is_read_once_for_value_and_gradient(name: str) -> None:
     step = 1e-6 * rng.standard_normal(60)
     difference = MATRIX_LOSSES[name](a, x + step, b) - MATRIX_LOSSES[name](a, x - step, b)
     np.testing.assert_allclose(difference / 2, gradient @ step, rtol=1e-4)
+
+
+def test_a_softmax_computes_its_exponentials_once_and_asks_for_memory_ahead() -> None:
+    def cross_entropy(z, t):
+        shifted = z - np.max(z, axis=1, keepdims=True)
+        return np.mean(np.log(np.sum(np.exp(shifted), axis=1)) - np.sum(t * shifted, axis=1))
+
+    rows, classes = 1024, 700
+    z = RNG.normal(size=(rows, classes)).astype(np.float32)
+    t = np.eye(classes, dtype=np.float32)[RNG.integers(classes, size=rows)]
+    function = compile_grad(cross_entropy)
+    text = function.explain(z, t)
+    assert "rows of a tile: costs more than a trip to the cache" in text
+    assert "read in the next tile" in text and "written in this tile" in text
+    assert function.value_and_grad.ir("loops", z, t).count("math.exp") == 1
+    power = np.exp(z.astype(float) - z.max(axis=1, keepdims=True))
+    expected = (power / power.sum(axis=1, keepdims=True) - t) / rows
+    np.testing.assert_allclose(function.grad(z, t), expected, rtol=1e-4, atol=1e-10)
+
+
+def test_a_logistic_regression_takes_four_rows_at_once() -> None:
+    def loss(w, x, y):
+        z = x @ w
+        return np.mean(np.logaddexp(0.0, z) - y * z)
+
+    for rows in (1000, 1001, 1002, 1003):
+        x, y, w = RNG.normal(size=(rows, 100)), RNG.integers(2, size=rows).astype(float), RNG.normal(size=100)
+        function = compile_grad(loss)
+        assert function.explain(w, x, y).count("4 rows at once") == 1
+        assert function.value_and_grad.ir("loops", w, x, y).count("jam = 4") == 2
+        expected = x.T @ (1 / (1 + np.exp(-(x @ w))) - y) / rows
+        np.testing.assert_allclose(function.grad(w, x, y), expected, rtol=1e-12, atol=1e-15)

@@ -13,7 +13,7 @@ from typing import Any
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.attributes import attribute_key
-from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.builder import at
 from gradloomc.ir.core import Block, Op, Value
 from gradloomc.ir.types import f32, f64, memref
 from gradloomc.lowering.parallelize import bytes_of, loop_depths
@@ -134,7 +134,7 @@ class _Group:
         scratch = self.kept[number]
         block, rest = nest.regions[0].block, Block()
         extents = nest.attributes["extents"]
-        with at(rest, insertion.location):
+        with at(rest, nest.location):
             loaded = loops.load(scratch, map=tuple((dim, 1, 0) for dim in range(len(extents))))
         loaded.op.parent = block
         block.ops.insert(0, loaded.op)
@@ -151,11 +151,11 @@ class _Group:
             return None
         self.taken += size
         block, outside = nest.regions[0].block, Block()
-        with at(outside, insertion.location):
+        with at(outside, nest.location):
             scratch = loops.scratch(type=memref(extents, value.type), rows=rows)
         self.made.append(scratch.op)
         end = block.ops.pop()
-        with at(block, insertion.location):
+        with at(block, nest.location):
             loops.store(value, scratch, dims=tuple(range(len(extents))), low=(0,) * len(extents), high=extents)
         block.ops.append(end)
         nest.set_operands([*nest.operands, scratch])
