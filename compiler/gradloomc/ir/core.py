@@ -64,7 +64,8 @@ class Op:
         regions: "Sequence[Region]" = (),
     ):
         self.kind = kind
-        operands = self.operands = tuple(operands)
+        operands = tuple(operands)
+        self.operands: tuple[Value, ...] = operands
         self.attributes = attributes
         self.location = location
         self.parent: Block | None = None
