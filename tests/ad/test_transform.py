@@ -144,7 +144,7 @@ def test_a_gather_adds_up_rows() -> None:
     indices = np.array([0, 2, 2])
 
     def body(x: Value) -> Value:
-        return nd.gather(x, nd.constant(value=Dense(COUNTS, indices)))
+        return nd.gather(x, nd.constant(value=Dense(COUNTS, indices)), axes=(0,))
 
     function = define(body, VECTOR)
     cotangent = interpret(vjp_of(function, [0]), [np.ones(3), np.array([1.0, 10, 100])])[1]

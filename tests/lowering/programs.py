@@ -285,7 +285,7 @@ class Program:
         count = self.choices.integer(0, 4)
         indices = np.array([self.choices.integer(-rows, rows - 1) for _ in range(count)], np.int64)
         indices_value = nd.constant(value=Dense(tensor((count,), ir_types.i64), indices))
-        self.put(nd.gather(x, indices_value), self.bounds[x])
+        self.put(nd.gather(x, indices_value, axes=(0,)), self.bounds[x])
 
     def finish(self, length: int) -> Op:
         """Draw `length` steps and the results; return the function."""

@@ -22,7 +22,7 @@ def test_has_every_facet(record: OpDef) -> None:
     assert isinstance(record.derivative, Derivative) and type(record.derivative) is not Derivative
     assert record.reference is not None
     assert record.domain is not None or record.samples is not None, "the generated tests need operands"
-    families = {"elementwise", "movement", "reduction", "extern"} & record.tags
+    families = {"elementwise", "movement", "reduction", "indexing", "extern"} & record.tags
     assert len(families) == 1 or record.name == "nd.constant", f"lowered as {families}"
     assert ("elementwise" in record.tags) <= (record.scalar is not None)
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gradloom.trace.context import OutOfBoundsError
-from gradloomc.ir.errors import ShapeError, TracerError, UnsupportedError
+from gradloomc.ir.errors import OutOfBoundsError, ShapeError, TracerError, UnsupportedError
 from harness.tracing import check, run
 
 X = np.arange(24.0).reshape(2, 3, 4)

@@ -5,6 +5,7 @@ steps (`program.py`).
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from gradloomc.codegen import gemm
@@ -233,6 +234,31 @@ class FunctionWriter:
             f"  br label %{stem}.single",
             f"{stem}.done:",
         ]
+
+    def bounds(self, checks: Sequence[Op], status: int) -> None:
+        """Write what the slot `status` gets: the number of the first check that fails, from 1, the index, the extent.
+
+        The number is 0 if none fails.
+        """
+        self.number += 1
+        body, word = Body(f"check{self.number}_", parent=self.entry), "i64"
+        found = ("0", "0", "0")
+        for position, op in reversed(list(enumerate(checks, 1))):
+            low, high = (body.fresh(f"load i64, ptr {self.buffer(value).pointer}", word) for value in op.operands)
+            extent = self.load_size(op.attributes["extent"])
+            above = body.fresh(f"icmp sge i64 {high}, {extent}", "i1")
+            below = body.fresh(f"icmp slt i64 {low}, {body.fresh(f'sub i64 0, {extent}', word)}", "i1")
+            bad = body.fresh(f"or i1 {above}, {below}", "i1")
+            wrong = body.fresh(f"select i1 {above}, i64 {high}, i64 {low}", word)
+            new = (str(position), wrong, extent)
+            found = tuple(
+                body.fresh(f"select i1 {bad}, i64 {x}, i64 {y}", word) for x, y in zip(new, found, strict=True)
+            )
+        pointer = self.slot_pointer(status)
+        for position, value in enumerate(found):
+            place = body.fresh(f"getelementptr i64, ptr {pointer}, i64 {position}", "ptr")
+            body.effect(f"store i64 {value}, ptr {place}")
+        self.lines.append(body)
 
     # --- text ---
 

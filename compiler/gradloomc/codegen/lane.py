@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradloomc.codegen.body import Body
-from gradloomc.codegen.instructions import Vector, convert, emit_op, memory_scalar
+from gradloomc.codegen.instructions import Vector, convert, emit_op, llvm_scalar, memory_scalar
 from gradloomc.codegen.nest_context import (
     Buffer,
     NestContext,
@@ -70,6 +70,8 @@ class Lane:
             value = self.value(op.operands[0])
             if op.kind is loops.store:
                 self.store(op, value)
+            elif any(nest.varies(index) for index in op.operands[2:]):
+                self.scatter(op, value)
             elif op in nest.accumulators:
                 updates[op] = self.accumulate(op, value)
             else:
@@ -97,7 +99,7 @@ class Lane:
     def needed(self, sinks: Sequence[Op]) -> set[Value]:
         """Return the values of this depth that the sinks depend on."""
         nest = self.nest
-        wanted = {op.operands[0] for op in sinks}
+        wanted = {op.operands[0] for op in sinks} | {index for op in sinks for index in op.operands[2:]}
         for op in reversed(nest.ops):
             if not op.results or op.results[0] not in wanted:
                 continue
@@ -187,10 +189,20 @@ class Lane:
 
     def load(self, op: Op) -> str:
         buffer, index_map = self.nest.buffers[op.operands[0]], op.attributes["map"]
+        integers = op.operands[1:]
         inner = [k for k, entry in enumerate(index_map) if entry[0] == self.nest.inner]
         base = self.nest.element_pointer(
-            self.row, buffer, self.nest.offset(self.row, buffer, index_map, self.nest.inner)
+            self.row, buffer, self.nest.offset(self.row, buffer, index_map, self.nest.inner, integers)
         )
+        if any(self.nest.varies(index) for index in integers):
+            mask = None
+            if self.limit is not None:
+                mask = self.load_mask(buffer, *self.inner_axis(index_map)) if inner else self.mask
+            if mask is None:
+                name = self.load_lanes(buffer, index_map, integers)
+            else:
+                name = self.gather(buffer, index_map, base, mask, integers)
+            return self.nest.from_memory(self.v, name, buffer.element)
         axis, coefficient, offset = self.inner_axis(index_map)
         memory = memory_scalar(buffer.element)
         mask = None
@@ -200,9 +212,9 @@ class Lane:
             pointer = self.body.emit(f"getelementptr {memory}, ptr {base}, i64 {self.point}", "ptr")
             name = self.load_vector(memory, pointer, mask, buffer)
         elif mask is None:
-            name = self.load_lanes(buffer, index_map)
+            name = self.load_lanes(buffer, index_map, integers)
         else:
-            name = self.gather(buffer, index_map, base, mask)
+            name = self.gather(buffer, index_map, base, mask, integers)
         return self.nest.from_memory(self.v, name, buffer.element)
 
     def prefetch(self, op: Op) -> None:
@@ -251,66 +263,97 @@ class Lane:
                 stride = plus(self.row, stride, product(self.row, str(coefficient), buffer.strides[axis]))
         return stride
 
-    def lane_addresses(self, buffer: Buffer, index_map: Any) -> list[str]:
+    def lane_addresses(self, buffer: Buffer, index_map: Any, integers: Sequence[Value] = ()) -> list[str]:
         """Return the address of each lane's element by itself.
 
         What does not vary with the lanes is added last, so that accesses to several places of the same rows share the
         addresses of the rows.
         """
-        memory = memory_scalar(buffer.element)
-        stride = self.stride(buffer, index_map)
-        offset = self.nest.offset(self.row, buffer, index_map, self.nest.inner)
-        start = product(self.body, self.point, stride)
-        first = self.body.emit(f"getelementptr {memory}, ptr {buffer.pointer}, i64 {start}", "ptr")
+        memory, emit = memory_scalar(buffer.element), self.body.emit
+        offset = self.nest.offset(self.row, buffer, index_map, self.nest.inner, integers)
+        picked = any(self.nest.varies(index) for index in integers)
+        stride, offsets, first = self.stride(buffer, index_map), "", buffer.pointer
+        if picked:
+            offsets = self.lane_offsets(buffer, index_map, integers)
+        else:
+            first = emit(f"getelementptr {memory}, ptr {first}, i64 {product(self.body, self.point, stride)}", "ptr")
         found = []
         for lane in range(self.width):
-            step = product(self.row, str(lane), stride)
-            row = first if step == "0" else self.body.emit(f"getelementptr {memory}, ptr {first}, i64 {step}", "ptr")
-            at = row if offset == "0" else self.body.emit(f"getelementptr {memory}, ptr {row}, i64 {offset}", "ptr")
-            found.append(at)
+            if picked:
+                step = emit(f"extractelement <{self.width} x i64> {offsets}, i64 {lane}", "i64")
+            else:
+                step = product(self.row, str(lane), stride)
+            row = first if step == "0" else emit(f"getelementptr {memory}, ptr {first}, i64 {step}", "ptr")
+            found.append(row if offset == "0" else emit(f"getelementptr {memory}, ptr {row}, i64 {offset}", "ptr"))
         return found
 
-    def load_lanes(self, buffer: Buffer, index_map: Any) -> str:
+    def load_lanes(self, buffer: Buffer, index_map: Any, integers: Sequence[Value] = ()) -> str:
         """Load the elements of a vector one by one: gather instructions take three times as long (23 cycles for 8)."""
         memory = memory_scalar(buffer.element)
         kind, align = self.v.of(memory), max(1, buffer.element.itemsize)
         name = "poison"
-        for lane, address in enumerate(self.lane_addresses(buffer, index_map)):
+        for lane, address in enumerate(self.lane_addresses(buffer, index_map, integers)):
             element = self.body.emit(f"load {memory}, ptr {address}, align {align}", memory)
             name = self.body.emit(f"insertelement {kind} {name}, {memory} {element}, i64 {lane}", kind)
         return name
 
-    def store_lanes(self, buffer: Buffer, index_map: Any, name: str) -> None:
+    def store_lanes(self, buffer: Buffer, index_map: Any, name: str, integers: Sequence[Value] = ()) -> None:
         """Store the elements of a vector one by one."""
         memory = memory_scalar(buffer.element)
         kind, align = self.v.of(memory), max(1, buffer.element.itemsize)
-        for lane, address in enumerate(self.lane_addresses(buffer, index_map)):
+        for lane, address in enumerate(self.lane_addresses(buffer, index_map, integers)):
             element = self.body.emit(f"extractelement {kind} {name}, i64 {lane}", memory)
             self.body.effect(f"store {memory} {element}, ptr {address}, align {align}")
 
-    def lane_pointers(self, buffer: Buffer, index_map: Any, base: str) -> str:
+    def lane_pointers(self, buffer: Buffer, index_map: Any, base: str, integers: Sequence[Value] = ()) -> str:
         """Return one address per lane for an access that is not a run of neighbours."""
+        offsets = self.lane_offsets(buffer, index_map, integers)
+        return self.body.emit(
+            f"getelementptr {memory_scalar(buffer.element)}, ptr {base}, <{self.width} x i64> {offsets}",
+            f"<{self.width} x ptr>",
+        )
+
+    def lane_offsets(self, buffer: Buffer, index_map: Any, integers: Sequence[Value]) -> str:
+        """Return how far each lane's element is from that of the innermost dimension's first point, in elements."""
         kind = f"<{self.width} x i64>"
         stride = self.stride(buffer, index_map)
         if is_literal(stride):
             steps = f"splat (i64 {stride})"
         else:
             steps = Vector(self.row, self.width).splat(stride, ir_types.i64)
-        offsets = self.body.emit(f"mul {kind} {self.lane_points()}, {steps}", kind)
-        return self.body.emit(
-            f"getelementptr {memory_scalar(buffer.element)}, ptr {base}, {kind} {offsets}", f"<{self.width} x ptr>"
-        )
+        total = None if stride == "0" else self.body.emit(f"mul {kind} {self.lane_points()}, {steps}", kind)
+        for axis, (dim, coefficient, _) in enumerate(index_map):
+            if dim >= -1 or not self.nest.varies(integers[-2 - dim]):
+                continue
+            step = product(self.row, self.nest.integer(coefficient), buffer.strides[axis])
+            offsets = self.value(integers[-2 - dim])
+            if step != "1":
+                literal = f"splat (i64 {step})" if is_literal(step) else None
+                steps = literal or Vector(self.row, self.width).splat(step, ir_types.i64)
+                offsets = self.body.emit(f"mul {kind} {offsets}, {steps}", kind)
+            total = offsets if total is None else self.body.emit(f"add {kind} {total}, {offsets}", kind)
+        return total or self.v.literal(0, ir_types.i64)
 
-    def gather(self, buffer: Buffer, index_map: Any, base: str, mask: str | None) -> str:
+    def gather(
+        self,
+        buffer: Buffer,
+        index_map: Any,
+        base: str,
+        mask: str | None,
+        integers: Sequence[Value] = (),
+        mutable: bool = False,
+    ) -> str:
+        """Load an element for each lane; memory that is `mutable` is written in the same loop."""
         memory = memory_scalar(buffer.element)
         kind, mask_type = self.v.of(memory), self.v.of("i1")
-        pointers = self.lane_pointers(buffer, index_map, base)
+        pointers = self.lane_pointers(buffer, index_map, base, integers)
         suffix = f"v{self.width}{_suffix(memory)}.v{self.width}p0"
         lanes = f"<{self.width} x ptr>"
         self.body.declare(f"declare {kind} @llvm.masked.gather.{suffix}({lanes}, i32, {mask_type}, {kind})")
         mask = mask or self.v.literal(True, ir_types.i1)
         align = max(1, buffer.element.itemsize)
-        return self.body.emit(
+        write = self.body.fresh if mutable else self.body.emit
+        return write(
             f"call {kind} @llvm.masked.gather.{suffix}({lanes} {pointers}, i32 {align}, {mask_type} {mask}, "
             f"{kind} zeroinitializer)",
             kind,
@@ -332,8 +375,8 @@ class Lane:
     def target(self, op: Op) -> tuple[Buffer, Any, str]:
         nest = self.nest
         buffer, index_map = nest.buffers[op.operands[1]], nest.target_map(op)
-        base = nest.element_pointer(self.row, buffer, nest.offset(self.row, buffer, index_map, nest.inner))
-        return buffer, index_map, base
+        offset = nest.offset(self.row, buffer, index_map, nest.inner, op.operands[2:])
+        return buffer, index_map, nest.element_pointer(self.row, buffer, offset)
 
     def store(self, op: Op, value: str) -> None:
         buffer, index_map, base = self.target(op)
@@ -341,7 +384,9 @@ class Lane:
         mask = self.counted(op) if self.nest.in_place else self.sink_mask(op)
         self.write_vector(buffer, index_map, base, name, mask)
 
-    def write_vector(self, buffer: Buffer, index_map: Any, base: str, name: str, mask: str | None) -> None:
+    def write_vector(
+        self, buffer: Buffer, index_map: Any, base: str, name: str, mask: str | None, integers: Sequence[Value] = ()
+    ) -> None:
         memory = memory_scalar(buffer.element)
         kind, mask_type = self.v.of(memory), self.v.of("i1")
         align = max(1, buffer.element.itemsize)
@@ -356,10 +401,10 @@ class Lane:
             arguments = f"{kind} {name}, ptr {pointer}, i32 {align}, {mask_type} {mask}"
             self.body.effect(f"call void @llvm.masked.store.{suffix}.p0({arguments})")
             return
-        if mask is None:
-            self.store_lanes(buffer, index_map, name)
+        if mask is None and not any(self.nest.varies(index) for index in integers):
+            self.store_lanes(buffer, index_map, name, integers)
             return
-        pointers, lanes = self.lane_pointers(buffer, index_map, base), f"<{self.width} x ptr>"
+        pointers, lanes = self.lane_pointers(buffer, index_map, base, integers), f"<{self.width} x ptr>"
         suffix = f"v{self.width}{_suffix(memory)}.v{self.width}p0"
         self.body.declare(f"declare void @llvm.masked.scatter.{suffix}({kind}, {lanes}, i32, {mask_type})")
         mask = mask or self.v.literal(True, ir_types.i1)
@@ -405,7 +450,7 @@ class Lane:
 
     def combine_in_memory(self, op: Op, value: str) -> None:
         """Combine into a result that keeps the innermost dimension, or that outer loops come back to."""
-        how = op.attributes["combine"]
+        how, integers = op.attributes["combine"], op.operands[2:]
         buffer, index_map, base = self.target(op)
         memory, element = memory_scalar(buffer.element), op.operands[0].type
         if self.nest.inner in op.attributes["dims"]:
@@ -415,18 +460,39 @@ class Lane:
                 pointer = self.body.emit(f"getelementptr {memory}, ptr {base}, i64 {self.point}", "ptr")
                 old = self.fresh_vector(memory, pointer, mask, buffer)
             else:
-                old = self.gather(buffer, index_map, base, mask)
+                old = self.gather(buffer, index_map, base, mask, integers, mutable=True)
             old = convert(self.v, self.nest.from_memory(self.v, old, buffer.element), buffer.element, element)
             new = self.combined(op, old, value)
-            self.write_vector(buffer, index_map, base, self.nest.to_memory(self.v, new, buffer.element, element), mask)
+            name = self.nest.to_memory(self.v, new, buffer.element, element)
+            self.write_vector(buffer, index_map, base, name, mask, integers)
             return
         value = self.v.select(self.counted(op), element, value, self.neutral(op))
         total = horizontal(self.body, value, how, element, self.width)
-        v = Vector(self.body, 1)
-        old = self.nest.from_memory(v, self.body.fresh(f"load {memory}, ptr {base}"), buffer.element)
-        old = convert(v, old, buffer.element, element)
-        new = combine(v, how, element, old, total)
-        self.body.effect(f"store {memory} {self.nest.to_memory(v, new, buffer.element, element)}, ptr {base}")
+        self.nest.combine_scalar(Vector(self.body, 1), op, total, base)
+
+    def scatter(self, op: Op, value: str) -> None:
+        """Combine the lanes one after the other into elements that integers of theirs name.
+
+        Under a mask, lanes that do not count are passed over; in a main loop, where there are some in the last vector
+        only, they have a neutral element. Their integers are in bounds.
+        """
+        buffer, index_map, element = self.nest.buffers[op.operands[1]], self.nest.target_map(op), op.operands[0].type
+        mask = self.counted(op)
+        if self.limit is None:
+            value = self.v.select(mask, element, value, self.neutral(op))
+        body, kind = self.body, self.v.type(element)
+        for lane, address in enumerate(self.lane_addresses(buffer, index_map, op.operands[2:])):
+            scalar = body.emit(f"extractelement {kind} {value}, i64 {lane}", llvm_scalar(element))
+            if self.limit is None:
+                self.nest.combine_scalar(Vector(body, 1), op, scalar, address)
+                continue
+            counts = body.emit(f"extractelement {self.v.of('i1')} {mask}, i64 {lane}", "i1")
+            place, rest = self.nest.label("place"), self.nest.label("placed")
+            body.effect(f"br i1 {counts}, label %{place}, label %{rest}")
+            body.label(place)
+            self.nest.combine_scalar(Vector(body, 1), op, scalar, address)
+            body.effect(f"br label %{rest}")
+            body.label(rest)
 
     def fresh_vector(self, memory: str, pointer: str, mask: str | None, buffer: Buffer) -> str:
         """Load memory that this loop also writes."""

@@ -175,11 +175,6 @@ class NestWriter(NestContext):
 
     # --- scopes and scalars ---
 
-    def label(self, stem: str) -> str:
-        self.labels += 1
-        return f"n{self.number}.{stem}{self.labels}"
-
-
     def open_scope(self, parent: Body | None) -> Body:
         """Start the scope of a loop's body (or of the whole nest) at this place of the text."""
         body = self.scope(parent)
@@ -202,7 +197,7 @@ class NestWriter(NestContext):
         body = v.body
         if op.kind is loops.load:
             buffer = self.buffers[op.operands[0]]
-            address = self.address(body, buffer, op.attributes["map"])
+            address = self.address(body, buffer, op.attributes["map"], op.operands[1:])
             loaded = body.emit(f"load {memory_scalar(buffer.element)}, ptr {address}")
             return self.from_memory(v, loaded, buffer.element)
         if op.kind is kernel.index:
@@ -314,6 +309,8 @@ class NestWriter(NestContext):
             acc = self.accumulators.get(op)
             if acc is not None:
                 body.effect(f"store {llvm_scalar(acc.element)} {name}, ptr {acc.total}")
+            elif op.kind is loops.scatter:
+                self.combine_scalar(v, op, name, self.target_address(body, op))
             else:
                 self.store_scalar(v, op, name)
 

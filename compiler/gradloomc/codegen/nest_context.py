@@ -1,15 +1,18 @@
 """What all code of one nest shares: buffers with strides, run-time sizes, counters, scopes, addresses of elements."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.chunk import Chunk
 from gradloomc.codegen.instructions import Vector, convert, memory_scalar
+from gradloomc.codegen.reduction import combine
 from gradloomc.dialects import loops
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.extents import is_symbolic
 from gradloomc.ir.types import ScalarType
+from gradloomc.lowering.index_maps import index_dim
 
 # Offsets beyond this are likely to depend on a length, as that of the last element in a reversed array.
 LARGEST_LITERAL = 16
@@ -86,7 +89,7 @@ class NestContext:
         self.in_place: bool = op.attributes.get("in_place", False)  # no point may be stored twice
         self.ops = list(op.regions[0].block.ops[:-1])
         self.inner = len(self.static) - 1
-        self.sinks = [op for op in self.ops if op.kind in (loops.store, loops.reduce)]
+        self.sinks = [op for op in self.ops if op.kind in loops.SINKS]
         self.counters = [f"%n{number}d{dim}" for dim in range(len(self.static))]
         self.extents: list[str] = []  # loaded where the nest begins
         self.accumulators: dict[Op, Accumulator] = {}
@@ -99,6 +102,10 @@ class NestContext:
         self.axis_extents: dict[str, str] = {}
         self.words: dict[Any, str] = {}  # offsets that are read from the table of sizes
         self.names: dict[Value, str] = {}  # scalars written in outer scopes
+
+    def label(self, stem: str) -> str:
+        self.labels += 1
+        return f"n{self.number}.{stem}{self.labels}"
 
     def scope(self, parent: Body | None) -> Body:
         self.labels += 1
@@ -159,9 +166,9 @@ class NestContext:
         name = convert(v, name, computed, element)
         return v.cast("zext", name, "i1", "i8") if element is ir_types.i1 else name
 
-    def address(self, body: Body, buffer: Buffer, index_map: Any) -> str:
+    def address(self, body: Body, buffer: Buffer, index_map: Any, integers: Sequence[Value] = ()) -> str:
         """Return the address of the element at the mapped point (only dimensions whose counters exist)."""
-        offset = self.offset(body, buffer, index_map, None)
+        offset = self.offset(body, buffer, index_map, None, integers)
         return self.element_pointer(body, buffer, offset)
 
     def element_pointer(self, body: Body, buffer: Buffer, offset: str) -> str:
@@ -169,16 +176,30 @@ class NestContext:
             return buffer.pointer
         return body.emit(f"getelementptr {memory_scalar(buffer.element)}, ptr {buffer.pointer}, i64 {offset}", "ptr")
 
-    def offset(self, body: Body, buffer: Buffer, index_map: Any, skip: int | None) -> str:
-        """Return the offset in elements of the mapped point; dimension `skip` counts as 0."""
+    def offset(
+        self, body: Body, buffer: Buffer, index_map: Any, skip: int | None, integers: Sequence[Value] = ()
+    ) -> str:
+        """Return the offset in elements of the mapped point; dimension `skip` counts as 0.
+
+        Args:
+            integers: what the dimensions -2, -3, ... of the map stand for; those that vary with the innermost
+                dimension count as 0 where it is skipped.
+        """
         total = "0"
         for axis, (dim, coefficient, constant) in enumerate(index_map):
-            if dim < 0 or dim == skip:
+            if dim < -1 and not (skip is not None and self.varies(integers[-2 - dim])):
+                number = product(body, self.names[integers[-2 - dim]], self.integer(coefficient))
+                position = plus(body, number, self.integer(constant))
+            elif dim < 0 or dim == skip:
                 position = self.integer(constant)
             else:
                 position = self.position(body, buffer, axis, dim, coefficient, constant)
             total = plus(body, total, product(body, position, buffer.strides[axis]))
         return total
+
+    def varies(self, value: Value) -> bool:
+        """Tell whether a scalar varies with the innermost dimension."""
+        return bool(self.static) and self.depths[value] == self.inner
 
     def position(self, body: Body, buffer: Buffer, axis: int, dim: int, coefficient: int, constant: int) -> str:
         point = self.counters[dim]
@@ -201,11 +222,21 @@ class NestContext:
 
     def target_map(self, op: Op) -> list[tuple[int, int, int]]:
         low = op.attributes["low"]
+        if op.kind is loops.scatter:
+            return [(dim, 1, -low[dim]) if dim >= 0 else (index_dim(~dim), 1, 0) for dim in op.attributes["dims"]]
         return [(dim, 1, -low[dim]) if dim >= 0 else (-1, 0, ~dim) for dim in op.attributes["dims"]]
 
     def target_address(self, body: Body, op: Op) -> str:
         buffer = self.buffers[op.operands[1]]
-        return self.element_pointer(body, buffer, self.offset(body, buffer, self.target_map(op), None))
+        return self.element_pointer(body, buffer, self.offset(body, buffer, self.target_map(op), None, op.operands[2:]))
+
+    def combine_scalar(self, v: Vector, op: Op, name: str, address: str) -> None:
+        """Combine a scalar into the element at an address."""
+        buffer, element, how = self.buffers[op.operands[1]], op.operands[0].type, op.attributes["combine"]
+        memory = memory_scalar(buffer.element)
+        old = self.from_memory(v, v.body.fresh(f"load {memory}, ptr {address}"), buffer.element)
+        new = combine(v, how, element, convert(v, old, buffer.element, element), name)
+        v.body.effect(f"store {memory} {self.to_memory(v, new, buffer.element, element)}, ptr {address}")
 
     def outer_box(self, body: Body, op: Op) -> list[str]:
         """Return the tests that a sink's box puts on the outer dimensions."""

@@ -20,6 +20,7 @@ from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.extents import hint_of
+from gradloomc.ir.location import Location
 from gradloomc.ir.types import MemRefType, ScalarType
 from gradloomc.lowering.parallelize import PARTS, bytes_of, work_of
 
@@ -49,6 +50,13 @@ class ExternStep(NamedTuple):
     results: tuple[tuple[int, tuple[int, ...]], ...]
 
 
+class Check(NamedTuple):
+    """An axis, in the user's line, beyond which an index may have been."""
+
+    axis: int
+    location: Location
+
+
 class Program(NamedTuple):
     """What a run-time needs: the source of what is compiled, memory slots, and steps in order.
 
@@ -57,7 +65,8 @@ class Program(NamedTuple):
     slot, in which shape, each value of the function is. `lifetimes` holds for each temporary the first and the last
     moment at which it is in use: temporaries whose lifetimes do not overlap may share memory. Where the text calls the
     vector-math library, `written_out` returns the same program with everything in place. `work` says how many cycles a
-    run takes.
+    run takes. If indices were to be checked, `checks` tells of what, and the slot `status` holds three integers after a
+    run: the number of the first check that failed, from 1, or 0, then the index and the length of the axis.
     """
 
     source: Source
@@ -81,6 +90,8 @@ class Program(NamedTuple):
     large_products: tuple[str, ...] = ()  # the element types of products that several threads may share
     donations: tuple[tuple[int, int, str], ...] = ()  # of arguments' memory to results, see lowering/donate.py
     work: float = 0.0
+    checks: Callable[[], tuple[Check, ...]] = tuple
+    status: int | None = None
     written_out: "Callable[[], Program] | None" = None
 
     @property
@@ -124,6 +135,8 @@ class ProgramWriter:
             self.places.pool_slot = self.add_slot((), ir_types.i64)
         results = [self.new_slot(value) for value in self.result_buffers()]
         temporaries: list[int] = []
+        checks: list[Op] = []
+        status = None
         if in_chunks:
             self.partials_slot = self.add_slot((), ir_types.i8)  # its size is known at the end
             temporaries.append(self.partials_slot)
@@ -138,6 +151,8 @@ class ProgramWriter:
                 table[op.results[0]] = table[op.operands[0]]  # type: ignore[index]
             elif op.kind is loops.constant:
                 continue
+            elif op.kind is loops.bounds:
+                checks.append(op)
             elif op.kind is loops.extern:
                 temporaries += self.extern(op)
             elif op.kind is loops.fill:
@@ -151,6 +166,11 @@ class ProgramWriter:
             else:
                 self.run(op, [op])
             self.touch(op, moment)
+        if checks:
+            status = self.add_slot((3,), ir_types.i64)
+            temporaries.append(status)
+            self.open_segment().bounds(checks, status)
+        checked = tuple([Check(op.attributes["axis"], op.location) for op in checks])
         self.close_segment()
         if self.partials_slot is not None:
             self.slots[self.partials_slot] = Slot((self.partials_bytes,), ir_types.i8)
@@ -178,6 +198,8 @@ class ProgramWriter:
             chunked_work=self.chunked_work,
             large_products=tuple(sorted(large)),
             donations=self.donations,
+            checks=lambda: checked,
+            status=status,
         )
         return program
 

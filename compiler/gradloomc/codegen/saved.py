@@ -1,4 +1,4 @@
-"""Lowered programs as bytes: all of a program but its text, which is made again if somebody reads it.
+"""Lowered programs as bytes: all of a program but its text, and the user's lines, which are made again if read.
 
 What cannot be written plainly (an attribute of an unknown kind, large constants) is not encoded.
 """
@@ -59,6 +59,7 @@ _FIELDS = (
     "lifetimes",
     "large_products",
     "donations",
+    "status",
     *_NUMBERS,
 )
 
@@ -87,6 +88,7 @@ def decode(data: bytes, make: Callable[[], Program], scope: Scope | None = None)
             ],
             steps=[NativeStep(step) if type(step) is str else ExternStep(*restored(step)) for step in steps],
             written_out=(lambda: _written_out(make)) if calls_library else None,
+            checks=lambda: make().checks(),
             work=work,
             **dict(zip(_FIELDS, [restored(field) for field in fields], strict=True)),
         )

@@ -3,7 +3,9 @@
 `loops.nest` runs its region for every point of its extents, dimensions in order, the last one in explicit vectors of
 `width` elements. The region is written for one element (as in ISPC): loads, stores and reductions name a buffer and a
 map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their
-buffer, which `loops.fill` has set to the neutral element before. `loops.gemm` is a call of the BLAS. The attribute
+buffer, which `loops.fill` has set to the neutral element before. Integers of the point may take part in a map: dim -2 -
+k of a load, or ~k in the `dims` of a `loops.scatter`, stands for the k-th of them, which is in bounds. `loops.gemm` is
+a call of the BLAS. The attribute
 `chunk = [dim, unit, count]` of a nest or of nests in tiles says that a dimension falls into so many chunks that may run
 on any thread (`lowering/parallelize.py`), `in_place` that no point is stored twice (`lowering/donate.py`), `jam` that
 it is written for so many rows at once, and again for those that are left (`lowering/jam.py`).
@@ -12,6 +14,7 @@ it is written for so many rows at once, and again for those that are left (`lowe
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from gradloomc.dialects import kernel
 from gradloomc.ir.core import Op
 from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import MemRefType, Type, memref
@@ -35,13 +38,16 @@ end = OpDef(
 )
 
 
-def _element(buffer: Type, map: Any) -> Type:
+def _element(buffer: Type, *indices: Type, map: Any) -> Type:
     assert isinstance(buffer, MemRefType)
     return buffer.element
 
 
 load = OpDef(
-    "loops.load", "The buffer's element at the mapped point.", type_rule=_element, attributes=("map",)
+    "loops.load",
+    "The buffer's element at the mapped point, and at the integers that follow the buffer.",
+    type_rule=_element,
+    attributes=("map",),
 )
 store = OpDef(
     "loops.store",
@@ -62,6 +68,23 @@ prefetch = OpDef(
     "Ask for the memory at the mapped point, which is read soon, or with `write` written; beyond the end, at the end.",
     type_rule=lambda buffer, map, write: (),
     attributes=("map", "write"),
+    effects=True,
+)
+scatter = OpDef(
+    "loops.scatter",
+    "Combine a scalar into the buffer at the integers that follow it, in the order of the points, for points with "
+    "low <= point < high.",
+    type_rule=lambda value, buffer, *indices, combine, dims, low, high: (),
+    attributes=("combine", "dims", "low", "high"),
+    effects=True,
+    cost=6.0,
+)
+bounds = OpDef(
+    "loops.bounds",
+    "The program ends in an error if the integers in two buffers are not at least -extent and less than extent.",
+    type_rule=lambda low, high, extent, axis: (),
+    reference=kernel.bounds.reference,
+    attributes=("extent", "axis"),
     effects=True,
 )
 fill = OpDef(
@@ -85,6 +108,7 @@ scratch = OpDef(
     attributes=("type", "rows"),
     effects=True,
 )
+SINKS = frozenset({store, reduce, scatter})
 
 gemm = OpDef(
     "loops.gemm",

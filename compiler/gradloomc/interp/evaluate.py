@@ -37,6 +37,8 @@ class Interpreter:
         if op.kind.reference is None:
             raise ExecutionError(f"'{op.name}' has no reference to interpret it by", op.location)
         results = op.kind.reference(*operands, **op.attributes)
+        if not op.results:
+            return ()
         if len(op.results) == 1:
             results = (results,)
         return [

@@ -39,13 +39,18 @@ class Points:
         axes[dim] = self.shape[dim]
         return np.arange(self.low[dim], self.high[dim]).reshape(axes)
 
-    def read(self, array: Array, index_map: Sequence[tuple[int, int, int]]) -> Array:
-        """Return the mapped elements; a position outside the array, which no result may use, reads an end of it."""
+    def read(self, array: Array, index_map: Sequence[tuple[int, int, int]], integers: Sequence[Array] = ()) -> Array:
+        """Return the mapped elements; a position outside the array, which no result may use, reads an end of it.
+
+        Args:
+            integers: what stands at all points for the dimensions -2, -3, ... of the map.
+        """
         if array.size == 0:
             return np.zeros((), array.dtype)
         indices = []
         for extent, (dim, coefficient, offset) in zip(array.shape, index_map, strict=True):
-            position = offset if dim < 0 else coefficient * self.coordinate(dim) + offset
+            at = integers[-2 - dim] if dim < -1 else 0 if dim < 0 else self.coordinate(dim)
+            position = coefficient * at + offset
             indices.append(np.clip(position, 0, extent - 1))
         return np.asarray(array[tuple(indices)])
 
@@ -71,6 +76,8 @@ def _reduced(part: Array, dims: Sequence[int], combine: str) -> Array:
 def _run_point_op(interpreter: Interpreter, op: Op, environment: Environment, points: Points) -> Any:
     """Return the value of one op of a region at all points."""
     attributes = op.attributes
+    if op.kind is kernel.place:
+        return environment[op.operands[0]]
     if op.kind is kernel.index:
         return points.coordinate(attributes["dim"])
     if op.kind is kernel.inside:
@@ -88,9 +95,23 @@ def _run_kernel(interpreter: Interpreter, op: Op, environment: Environment) -> l
     for argument, (operand, index_map) in zip(block.arguments, attributes["inputs"], strict=True):
         environment[argument] = points.read(environment[op.operands[operand]], index_map)
     for inner in block.ops[:-1]:
-        environment[inner.results[0]] = _run_point_op(interpreter, inner, environment, points)
+        if inner.kind is kernel.gather:
+            table = environment[op.operands[inner.attributes["operand"]]]
+            integers = [environment[operand] for operand in inner.operands]
+            environment[inner.results[0]] = points.read(table, inner.attributes["map"], integers)
+        else:
+            environment[inner.results[0]] = _run_point_op(interpreter, inner, environment, points)
     results = {result: np.empty(_shape(result), result.type.element.dtype) for result in op.results}
+    started: set[Value] = set()  # results that several scalars are placed in
     for value, (combine, dims, low, high, result) in zip(block.terminator.operands, kernel.outputs_of(op), strict=True):
+        if combine in kernel.SCATTERS:
+            how, integers = combine.removeprefix(kernel.SCATTER), value.owner.operands[1:]
+            if result not in started:
+                results[result][...] = np.iinfo(np.int64).min if how == "maximum" else 0
+                started.add(result)
+            numbers = [environment[operand] for operand in integers]
+            _scatter(how, results[result], points, environment[value], numbers, dims, low, high)
+            continue
         part, _ = points.cut(environment[value], low, high)
         moving = [dim for dim in dims if dim >= 0]
         array = _kept_first(part, moving)[0] if combine == "store" else _reduced(part, moving, combine)
@@ -108,8 +129,12 @@ def _run_nest(
     points = Points(low, high)
     for inner in op.regions[0].block.ops[:-1]:
         if inner.kind is loops.load:
-            buffer = environment[inner.operands[0]]
-            environment[inner.results[0]] = points.read(buffer, inner.attributes["map"])
+            buffer, *integers = (environment[operand] for operand in inner.operands)
+            environment[inner.results[0]] = points.read(buffer, inner.attributes["map"], integers)
+        elif inner.kind is loops.scatter:
+            value, buffer, *integers = (environment[operand] for operand in inner.operands)
+            how, *place = (inner.attributes[name] for name in ("combine", "dims", "low", "high"))
+            _scatter(how, buffer, points, value, integers, *place)
         elif inner.kind in (loops.store, loops.reduce):
             _write(inner, environment, points)
         elif inner.kind is loops.prefetch:
@@ -134,6 +159,23 @@ def _write(op: Op, environment: Environment, points: Points) -> None:
         target[...] = moved[(..., *[-1] * len(axes))]  # of points with one target, the last is the one that stays
     else:
         target[...] = _COMBINE[op.attributes["combine"]](target, _reduced(part, dims, op.attributes["combine"]))
+
+
+def _scatter(
+    combine: str,
+    buffer: Array,
+    points: Points,
+    value: Any,
+    integers: Sequence[Any],
+    dims: Sequence[int],
+    low: Sequence[int],
+    high: Sequence[int],
+) -> None:
+    """Combine the values of all points into the elements that integers name, point by point."""
+    part, inside = points.cut(value, low, high)
+    places = [points.cut(each, low, high)[0] for each in integers]
+    where = tuple(inside.coordinate(dim) - low[dim] if dim >= 0 else places[~dim] for dim in dims)
+    _COMBINE[combine].at(buffer, where, part.astype(buffer.dtype))
 
 
 def _run_tiles(interpreter: Interpreter, op: Op, environment: Environment) -> list[Array]:

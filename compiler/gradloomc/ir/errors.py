@@ -33,6 +33,10 @@ class ShapeError(GradloomError, ValueError):
     """Shapes do not fit together."""
 
 
+class OutOfBoundsError(ShapeError, IndexError):
+    """An index beyond an axis, or more indices than axes."""
+
+
 class DTypeError(GradloomError, TypeError):
     """A dtype cannot be used here."""
 

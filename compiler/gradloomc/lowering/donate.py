@@ -159,4 +159,4 @@ def _operands(op: Op) -> Iterator[Value]:
 
 
 def _sinks(nest: Op) -> list[Op]:
-    return [op for op in nest.regions[0].block.ops[:-1] if op.kind in (loops.store, loops.reduce)]
+    return [op for op in nest.regions[0].block.ops[:-1] if op.kind in loops.SINKS]

@@ -22,12 +22,14 @@ from gradloomc.ir.extents import hint_of, is_symbolic
 from gradloomc.ir.inline import copy_op
 from gradloomc.ir.types import ScalarType, tensor
 from gradloomc.lowering import unroll
-from gradloomc.lowering.index_maps import IndexMap, inside_range, operand_map, sources_of
+from gradloomc.lowering.bounds import Checks, into_bounds
+from gradloomc.lowering.index_maps import IndexMap, index_maps, inside_range, operand_map, sources_of, table_of
 from gradloomc.lowering.loop_order import Access, Write, choose_loop_order, is_read_often, runs_along
 from gradloomc.lowering.loops import neutral_element
 from gradloomc.lowering.materialize import (
     Plan,
     is_extern,
+    is_scatter,
     plan_materialization,
 )
 
@@ -39,18 +41,24 @@ class Root:
     """A value that a nest stores or reduces, the box that it is computed over and where the box lies in the nest.
 
     `source` is computed at each point of the box `shape`, which starts at `offset`. The axes in `short` are no
-    dimensions of the box: for each of their elements there is a part.
+    dimensions of the box: for each of their elements there is a part. The ops in `scatters` place what they
+    compute by indices; of the result's axes `kept` says which axis of a source runs along them, or ~k for index k.
     """
 
-    __slots__ = ("combine", "kept", "long", "offset", "shape", "short", "source", "value")
+    __slots__ = ("combine", "kept", "long", "offset", "scatters", "shape", "short", "source", "value")
 
     def __init__(self, value: Value, combine: str, source: Value, kept: Sequence[int], short: Sequence[int] = ()):
         self.value, self.combine, self.source, self.kept, self.short = value, combine, source, kept, short
+        self.scatters: Sequence[Op] = ()
         extents = source.type.shape
         gone = [axis for axis in range(len(extents)) if axis in short or (short and extents[axis] == 1)]
         self.long = [axis for axis in range(len(extents)) if axis not in gone]
         self.shape = tuple(extents[axis] for axis in self.long)
         self.offset: tuple[int, ...] = (0,) * len(self.shape)
+
+    def scattered_along(self) -> frozenset[int]:
+        """Return the dimensions that the indices of a scatter vary with."""
+        return frozenset(range(self.scatters[0].operands[-1].type.rank)) if self.scatters else frozenset()
 
     def parts(self, offset: Sequence[int]) -> Iterator[tuple[IndexMap, tuple[int, ...]]]:
         """Yield the map of the source and the dimensions of the result for each part, for a box at `offset`."""
@@ -62,7 +70,25 @@ class Root:
                 (dim_of[axis], 1, -offset[dim_of[axis]]) if axis in dim_of else (-1, 0, fixed.get(axis, 0))
                 for axis in range(len(extents))
             )
-            yield index_map, tuple(dim_of[axis] if axis in dim_of else ~fixed.get(axis, 0) for axis in self.kept)
+            yield index_map, tuple(
+                axis if axis < 0 else dim_of[axis] if axis in dim_of else ~fixed.get(axis, 0) for axis in self.kept
+            )
+
+
+def scatter_root(op: Op, parts: Sequence[Op], short: Sequence[int]) -> Root:
+    """Return the root of an op that places elements by indices, or of a sum of such parts."""
+    result, shape = op.results[0], op.results[0].type.shape
+    axes = parts[0].attributes.get("axes", tuple(range(len(shape))))
+    indexed = parts[0].operands[-1].type.rank
+    others = iter(range(indexed, indexed + len(shape)))
+    kept = [~axes.index(axis) if axis in axes else next(others) for axis in range(len(shape))]
+    how = "maximum" if op.kind is nd.last_writer else "or" if result.type.element is ir_types.i1 else "add"
+    if any(shape[axis] == 0 for axis in axes):  # nothing can be placed; the check says so
+        with at(Block()):
+            return Root(result, "store", nd.zeros_like(result), range(len(shape)))
+    root = Root(result, kernel.SCATTER + how, parts[0].operands[0], kept, short)
+    root.scatters = parts
+    return root
 
 
 class Group:
@@ -88,6 +114,7 @@ class NestBuilder:
         self.extents = extents
         self.block = Block()
         self.inputs: list[tuple[Value, IndexMap]] = []
+        self.picks: list[tuple[Op, Value, IndexMap, frozenset[int]]] = []  # each with the dimensions it varies with
         self.memo: dict[tuple[Value, IndexMap], Value] = {}
         self.scalars: dict[Any, Value] = {}
 
@@ -133,6 +160,8 @@ class NestBuilder:
             if kind is nd.mul and any(map(is_zero, sources)):
                 return self.once((kind, *sources), lambda: apply_scalar(op, sources))
             return apply_scalar(op, sources)
+        if kind is nd.gather:
+            return self.pick(op, index_map, sources)
         if "reduction" in kind.tags:
             return self.write_out(op, sources)
         if kind is nd.iota:
@@ -148,6 +177,64 @@ class NestBuilder:
                 result = self.where_inside(operand, moved, source, result)
             return result
         return sources[0]
+
+    def pick(self, op: Op, index_map: IndexMap, indices: list[Value]) -> Value:
+        """Emit the load of an element that integers name."""
+        x, element = op.operands[0], op.operands[0].type.element
+        if any(x.type.shape[axis] == 0 for axis in op.attributes["axes"]):
+            return self.number(0, compute_type(element))  # there is none; the check says so
+        table, moved = table_of(op, index_map, self.plan.is_loaded)
+        places = self.positions(op.operands[1:], indices, [x.type.shape[axis] for axis in op.attributes["axes"]])
+        picked = kernel.gather.build(places, {"operand": -1, "map": moved, "type": element})
+        varies = frozenset(
+            dim for _, index_map in index_maps(op, index_map) for dim, coefficient, _ in index_map if coefficient
+        )
+        self.picks.append((picked, table, moved, varies))
+        computed = compute_type(element)
+        return picked.result if computed is element else s.convert(picked.result, type=computed)
+
+    def positions(self, arrays: Sequence[Value], elements: Sequence[Value], extents: Sequence[int]) -> list[Value]:
+        """Return the positions on axes that elements of index arrays name."""
+        return [
+            self.once(
+                ("position", element, array, extent),
+                lambda element=element, array=array, extent=extent: into_bounds(
+                    element, array, extent, lambda: self.length(extent, ir_types.i64), self.number
+                ),
+            )
+            for array, element, extent in zip(arrays, elements, extents, strict=True)
+        ]
+
+    def place(
+        self, op: Op, root: Root, index_map: IndexMap, dims: tuple[int, ...]
+    ) -> tuple[Value, tuple[int, ...]]:
+        """Emit what a scatter places; return that, and the dimensions of the result.
+
+        Where an axis of the result stands at a fixed position, that is one more integer.
+
+        Args:
+            dims: of a part of the root, ~k where an axis is indexed or at position k.
+        """
+        pairs = index_maps(op, index_map)
+        elements = [self.pull(*pair) for pair in pairs]
+        shape = op.attributes["shape"]
+        axes = op.attributes.get("axes", range(len(shape)))
+        if op.kind is nd.last_writer:
+            value = self.number(0, ir_types.i64)
+            for dim, (extent, entry) in enumerate(zip(root.shape, index_map, strict=True)):
+                at = self.once(("index", dim), lambda dim=dim: kernel.index(dim=dim))
+                at = s.addi(at, self.integer(entry[2], ir_types.i64)) if entry[2] else at
+                value = s.addi(s.muli(value, self.length(extent, ir_types.i64)), at)
+        else:
+            value = self.pull(op.operands[0], index_map)
+        places = self.positions([array for array, _ in pairs], elements, [shape[axis] for axis in axes])
+        found: list[int] = []
+        for axis, dim in zip(root.kept, dims, strict=True):
+            if axis >= 0 and dim < 0:
+                places.append(self.number(~dim, ir_types.i64))
+                dim = -len(places)
+            found.append(dim)
+        return kernel.place(value, *places), tuple(found)
 
     def write_out(self, op: Op, terms: list[Value]) -> Value:
         """Emit a reduction of a few terms.
@@ -303,6 +390,7 @@ class Fuser:
         self.copies: dict[int, Value] = {}
         # Results and copies by the order in which their axes are stored.
         self.layouts: dict[Value, dict[tuple[int, ...], Value]] = {}
+        self.checks = Checks()
         self.fixed = set(self.outputs)  # what others than loops read: stored as its type says
         for op in self.operations:
             if is_extern(op) or op.results[0] in self.plan.views:
@@ -325,14 +413,27 @@ class Fuser:
                         self.view(operand)
                     copy_op(op, self.values, body_of(self.new))
             results = [self.result(position, value) for position, value in enumerate(self.outputs)]
+            ends = [end for pair in self.checks.ranges.values() for end in pair]
+            self.checks.emit({end: self.view(end) for end in ends})
         return finish_function(self.new, results)
 
     def roots_by_level(self) -> dict[int, list[Root]]:
         levels: dict[int, list[Root]] = {}
+        checks: list[tuple[int, Root]] = []
         outputs = set(self.outputs)
         for op in self.operations:
             value = op.results[0]
-            if "elementwise" in op.kind.tags:
+            if is_scatter(op) or op.kind is nd.gather:
+                for end, how, index in self.checks.add(op):
+                    self.fixed.add(end)
+                    checks.append((self.plan.executed[op], Root(end, how, index, ())))
+            if op in self.plan.joined:
+                root = scatter_root(op, self.plan.joined[op], self.plan.split.get(self.plan.joined[op][0], ()))
+            elif is_scatter(op):
+                if value not in self.plan.reasons:
+                    continue  # a part of a sum
+                root = scatter_root(op, [op], self.plan.split.get(op, ()))
+            elif "elementwise" in op.kind.tags:
                 if value not in self.plan.stored and value not in outputs:
                     continue
                 root = Root(value, "store", value, range(value.type.rank), self.plan.split.get(op, ()))
@@ -347,6 +448,9 @@ class Fuser:
             else:
                 continue
             levels.setdefault(self.plan.executed[op], []).append(root)
+        for level, root in checks:  # in a nest of the same points, if there is one
+            near = [k for k in sorted(levels) if k >= level and any(root.shape == other.shape for other in levels[k])]
+            levels.setdefault(near[0] if near else level, []).append(root)
         self.add_copies(levels)
         return levels
 
@@ -455,13 +559,20 @@ class Fuser:
                 parts = list(root.parts(root.offset))
                 joined: dict[tuple[int, ...], int] = {}  # where parts stand that are reduced into one number
                 for index_map, dims in parts:
-                    if root.short and unroll.is_masked_off(root.value, dims):
+                    if root.short and not root.scatters and unroll.is_masked_off(root.value, dims):
+                        continue
+                    if root.scatters:
+                        for op in root.scatters:
+                            scalar, places = builder.place(op, root, index_map, dims)
+                            yielded.append(scalar)
+                            outputs.append((position, places))
                         continue
                     scalar = builder.pull(root.source, index_map)
                     if root.short and is_neutral(scalar, root.combine):
                         continue  # a part that changes nothing
-                    if root.combine == "store" and scalar.type is not root.value.type.element:
-                        scalar = s.convert(scalar, type=root.value.type.element)
+                    element = root.value.type.element
+                    if (root.combine == "store" or root.value.op is None) and scalar.type is not element:
+                        scalar = s.convert(scalar, type=element)
                     if dims in joined:
                         yielded[joined[dims]] = scalar_step(root.combine, yielded[joined[dims]], scalar)
                         continue
@@ -476,7 +587,11 @@ class Fuser:
         first = group.roots[0].value.op
         insertion.location = first.location if first else insertion.location
         accesses = [Access(value, index_map) for value, index_map in builder.inputs]
-        writes = [Write(group.roots[position], dims, self.is_free(group.roots[position])) for position, dims in outputs]
+        accesses += [Access(value, index_map, varies) for _, value, index_map, varies in builder.picks]
+        writes = [
+            Write(root, dims, self.is_free(root), root.scattered_along())
+            for root, dims in ((group.roots[position], dims) for position, dims in outputs)
+        ]
         loop_order = choose_loop_order(group.shape, accesses, writes, len(builder.block.ops), self.layouts)
         self.build_nest(group, builder, outputs, loop_order)
 
@@ -504,10 +619,17 @@ class Fuser:
             described.append((root.combine, tuple(dims[axis] for axis in layouts[position]), low, high))
         places = Counter(value for value, _ in builder.inputs)
         sources = []
+        tables: dict[Op, Value] = {}
         for value, index_map in builder.inputs:
             moved = tuple((place[dim], c, o) if dim >= 0 else (dim, c, o) for dim, c, o in index_map)
             sources.append(self.source(value, moved, extents, places[value]))
-        operands = list(dict.fromkeys(value for value, _ in sources))
+        for pick, value, index_map, _ in builder.picks:
+            moved = tuple((place[dim], c, o) if dim >= 0 else (dim, c, o) for dim, c, o in index_map)
+            tables[pick], moved = self.source(value, moved, extents, 1)
+            pick.attributes = {**pick.attributes, "map": moved}
+        operands = list(dict.fromkeys([*[value for value, _ in sources], *tables.values()]))
+        for pick, value in tables.items():
+            pick.attributes = {**pick.attributes, "operand": operands.index(value)}
         attributes = {
             "extents": extents,
             "inputs": tuple((operands.index(value), index_map) for value, index_map in sources),
@@ -526,6 +648,8 @@ class Fuser:
 
     def is_free(self, root: Root) -> bool:
         """Tell whether a root's result may be laid out in another order: only loops read it, or it is small."""
+        if root.scatters:
+            return False
         return root.combine != "store" or root.value not in self.fixed
 
     def layout_of_result(self, root: Root, dims: Sequence[int]) -> list[int]:

@@ -1,11 +1,12 @@
 """Index maps: which element of an array stands at a point of a nest, and how movement ops change that.
 
 A map has one (dim, coefficient, offset) for each axis of the array: its index is coefficient * point[dim] + offset, or
-the offset alone where dim is -1. This file knows the movement ops of the nd level, and nothing of plans or kernels.
+the offset alone where dim is -1. Where an array is indexed by arrays, dim is -2 - k and stands for the element of index
+array k. This file knows the movement and indexing ops of the nd level, and nothing of plans or kernels.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradloomc.dialects import nd
@@ -61,6 +62,34 @@ def operand_map(op: Op, index_map: IndexMap) -> IndexMap:
     raise UnsupportedError(f"'{op.name}' is no index map", op.location)
 
 
+# Moves through which the element at an index is found in the operand, at every point of an array.
+_TRANSPARENT = frozenset({nd.broadcast, nd.transpose, nd.slice_, nd.reverse, nd.reshape})
+
+
+def index_dim(position: int) -> int:
+    """Return what stands in a map for the element of an index array."""
+    return -2 - position
+
+
+def index_maps(op: Op, index_map: IndexMap) -> list[tuple[Value, IndexMap]]:
+    """Return the (value, map) pairs of the index arrays of an op, given where an element is that they pick or place."""
+    indices = op.operands[1:] if op.kind is nd.gather or op.kind is nd.scatter_add else op.operands
+    return [(index, index_map[: index.type.rank]) for index in indices]
+
+
+def table_of(op: Op, index_map: IndexMap, is_loaded: Callable[[Value], bool]) -> tuple[Value, IndexMap]:
+    """Return where a gather finds its element: in the array in memory below slices, transposes and the like."""
+    value, axes = op.operands[0], op.attributes["axes"]
+    others = iter(index_map[op.operands[1].type.rank :])
+    moved = tuple(
+        (index_dim(axes.index(axis)), 1, 0) if axis in axes else next(others) for axis in range(value.type.rank)
+    )
+    while not is_loaded(value) and value.owner.kind in _TRANSPARENT:
+        inner: Op = value.owner
+        value, moved = inner.operands[0], operand_map(inner, moved)
+    return value, moved
+
+
 def reduced_maps(op: Op, index_map: IndexMap) -> list[IndexMap]:
     """Return where the elements are that a reduction makes one of, in order."""
     shape, axes = op.operands[0].type.shape, op.attributes["axes"]
@@ -84,6 +113,8 @@ def sources_of(value: Value, index_map: IndexMap) -> list[tuple[Value, IndexMap]
         return [(op.operands[0], moved) for moved in reduced_maps(op, index_map)]
     if kind is nd.constant or kind is nd.iota or kind is nd.extent:
         return []
+    if kind is nd.gather:  # the array that it picks from is in memory
+        return index_maps(op, index_map)
     if kind is nd.concatenate:
         pairs, start, axis = [], 0, op.attributes["axis"]
         for operand in op.operands:

@@ -41,7 +41,9 @@ def _gains(nest: Op) -> bool:
     if len(extents) != 2 or nest.attributes["width"] == 1 or extents[0] < LEAST_ROWS:
         return False
     ops = nest.regions[0].block.ops[:-1]
-    if any(op.kind in (kernel.index, kernel.inside, loops.store) for op in ops):
+    if any(op.kind in (kernel.index, kernel.inside, loops.store, loops.scatter) for op in ops):
+        return False
+    if any(op.kind is loops.load and len(op.operands) > 1 for op in ops):  # what rows pick has nothing in common
         return False
     depths = loop_depths(ops)
     if sum(op.kind.cost for op in ops if not op.results or depths[op.results[0]] == 1) > LIGHT:

@@ -28,10 +28,11 @@ GAIN = 0.8
 
 
 class Access(NamedTuple):
-    """An array that a nest reads, and where."""
+    """An array that a nest reads, where, and the dimensions that integers in the map vary with."""
 
     value: Value
     index_map: IndexMap
+    picked_along: frozenset[int] = frozenset()
 
 
 class Root(Protocol):
@@ -42,11 +43,15 @@ class Root(Protocol):
 
 
 class Write(NamedTuple):
-    """What a nest stores or reduces, along which dimensions, and whether its layout may be chosen."""
+    """What a nest stores or reduces, along which dimensions, and whether its layout may be chosen.
+
+    Where it is placed by integers, `placed_along` holds the dimensions that these vary with.
+    """
 
     root: Root
     dims: tuple[int, ...]
     is_free: bool
+    placed_along: frozenset[int] = frozenset()
 
 
 Layouts = Mapping[Value, Collection[tuple[int, ...]]]
@@ -91,7 +96,7 @@ def choose_loop_order(
 
 def _reads_across(inner: int, extents: Sequence[int], accesses: Sequence[Access], layouts: Layouts) -> bool:
     """Tell whether vectors along a dimension would pick the elements of an array one by one."""
-    places = Counter(value for value, _ in accesses)
+    places = Counter(access.value for access in accesses)
     return any(_is_scattered(access, inner, extents, places, layouts) for access in accesses)
 
 
@@ -99,7 +104,9 @@ def _is_scattered(
     access: Access, inner: int, extents: Sequence[int], places: Mapping[Value, int], layouts: Layouts
 ) -> bool:
     """Tell whether neighbours along `inner` are no neighbours in memory, and no copy will change that."""
-    value, index_map = access
+    value, index_map, picked_along = access
+    if inner in picked_along:
+        return True
     along = [axis for axis, (dim, _, _) in enumerate(index_map) if dim == inner]
     if len(along) != 1:
         return len(along) > 1
@@ -112,8 +119,8 @@ def _is_scattered(
 def _merge(dims: Sequence[int], accesses: Sequence[Access], writes: Sequence[Write]) -> bool:
     """Tell whether the two innermost loops will be one: everything runs along both of them or along none."""
     last = set(dims)
-    used = [{dim for dim, _, _ in access.index_map} & last for access in accesses]
-    used += [set(write.dims) & last for write in writes]
+    used = [({dim for dim, _, _ in access.index_map} | access.picked_along) & last for access in accesses]
+    used += [(set(write.dims) | write.placed_along) & last for write in writes]
     return all(len(dims) != 1 for dims in used)
 
 
@@ -127,15 +134,17 @@ def _cost(
 ) -> float:
     """Return roughly how many instructions a nest takes if vectors run along `inner`."""
     rows = math.prod(extents) / extents[inner]
-    places = Counter(value for value, _ in accesses)
+    places = Counter(access.value for access in accesses)
     per_vector = float(ops)
     for access in accesses:
         if _is_scattered(access, inner, extents, places, layouts):
             per_vector += SCATTERED
         elif any(dim == inner for dim, _, _ in access.index_map):
             per_vector += 1
-    for root, dims, is_free in writes:
-        if inner in dims:
+    for root, dims, is_free, placed_along in writes:
+        if inner in placed_along:
+            per_vector += 3 * SCATTERED
+        elif inner in dims:
             near = is_free or runs_along(root.value.type.shape, range(len(dims)), dims.index(inner))
             per_vector += (1 if root.combine == "store" else 2) if near else 2 * SCATTERED
         else:

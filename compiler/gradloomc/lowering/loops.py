@@ -74,7 +74,7 @@ def _mergeable(op: Op, outer: int, inner: int, pinned: set[int]) -> bool:
     extents = op.attributes["extents"]
     if outer in pinned or inner in pinned:
         return False
-    for operand, index_map in op.attributes["inputs"]:
+    for operand, index_map in kernel.reads_of(op):
         shape = op.operands[operand].type.shape
         uses = [axis for axis, (dim, _, _) in enumerate(index_map) if dim in (outer, inner)]
         if not uses:
@@ -129,6 +129,8 @@ class BufferAssignment:
                 elif op.kind is kernel.product:
                     self.allocate(op)
                     self.multiply(op)
+                elif op.kind is kernel.bounds:
+                    loops.bounds(*[self.values[operand] for operand in op.operands], **op.attributes)
                 elif op.kind is nd.constant:
                     self.values[op.results[0]] = loops.constant(value=op.attributes["value"])
                 else:
@@ -196,7 +198,8 @@ class BufferAssignment:
                 continue
             buffer = loops.alloc(type=type)
             if combine != "store":
-                loops.fill(buffer, value=neutral_element(combine, buffer.type.element))
+                how = combine.removeprefix(kernel.SCATTER)
+                loops.fill(buffer, value=neutral_element(how, buffer.type.element))
             self.values[result] = buffer
 
     def nest(self, op: Op, tile: Block | None = None) -> None:
@@ -213,6 +216,12 @@ class BufferAssignment:
             buffer = self.values[op.operands[operand]]
             sources.append(self.mapped(buffer, index_map, shape))
             buffers[sources[-1][0]] = None
+        tables: dict[Op, tuple[Value, Any]] = {}
+        for inner in region.ops:
+            if inner.kind is kernel.gather:
+                buffer = self.values[op.operands[inner.attributes["operand"]]]
+                tables[inner] = self.mapped(buffer, inner.attributes["map"], shape)
+                buffers[tables[inner][0]] = None
         targets = []
         for _, dims, low, high, result in outputs:
             targets.append(self.target(self.values[result], dims, low, high, shape))
@@ -220,11 +229,26 @@ class BufferAssignment:
         with at(block):
             for argument, (buffer, index_map) in zip(region.arguments, sources, strict=True):
                 inside[argument] = loops.load(buffer, map=index_map)
+            places: dict[Value, tuple[Value, ...]] = {}
             for inner in region.ops[:-1]:
-                self.move(inner, inside, shape, block)
+                operands = tuple(inside.get(operand, operand) for operand in inner.operands)
+                if inner.kind is kernel.gather:
+                    table, index_map = tables[inner]
+                    inside[inner.result] = loops.load(table, *operands, map=index_map)
+                    inner.drop_uses()
+                elif inner.kind is kernel.place:
+                    places[inner.result] = operands
+                    inner.drop_uses()
+                else:
+                    self.move(inner, inside, shape, block)
             for (buffer, dims, low, high), (combine, *_), value in zip(
                 targets, outputs, region.terminator.operands, strict=True
             ):
+                if value in places:
+                    how = combine.removeprefix(kernel.SCATTER)
+                    scalar, *indices = places[value]
+                    loops.scatter(scalar, buffer, *indices, combine=how, dims=dims, low=low, high=high)
+                    continue
                 scalar = inside.get(value, value)
                 if combine == "store":
                     loops.store(scalar, buffer, dims=dims, low=low, high=high)
@@ -262,11 +286,13 @@ class BufferAssignment:
                 new_shape[position] *= extent
                 continue
             new_shape.append(extent)
-            if dim >= 0 and dim in shape.first:
+            if dim < -1:
+                new_map.append((dim, coefficient, offset))
+            elif dim >= 0 and dim in shape.first:
                 new_map.append((shape.first[dim], coefficient, offset))
             else:
                 new_map.append((-1, 0, offset))
-        kept = [k for k, extent in enumerate(new_shape) if extent != 1 or new_map[k][0] >= 0]
+        kept = [k for k, extent in enumerate(new_shape) if extent != 1 or new_map[k][0] != -1]
         return (
             self.view(buffer, tuple(new_shape[k] for k in kept)),
             tuple(new_map[k] for k in kept),
@@ -304,7 +330,7 @@ class BufferAssignment:
         for value, depth in loop_depths(block.ops).items():
             if depth == inner:  # all else is a scalar, like the extent that a mean divides by
                 bits = max(bits, 8 if value.type.kind == "b" else value.type.bits)
-        streams = sum(op.kind in (loops.load, loops.store, loops.reduce) for op in block.ops)
+        streams = sum(op.kind is loops.load or op.kind in loops.SINKS for op in block.ops)
         registers = 2 if math.prod(shape.extents) >= LONG_NEST and streams <= MOST_STREAMS else 1
         return max(2, registers * self.vector_bits // max(bits, 32))
 

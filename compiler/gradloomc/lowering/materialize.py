@@ -12,7 +12,7 @@ from gradloomc.dialects import kernel, nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
 from gradloomc.lowering import unroll
-from gradloomc.lowering.index_maps import IndexMap, identity_map, sources_of
+from gradloomc.lowering.index_maps import IndexMap, identity_map, index_maps, sources_of, table_of
 
 # In additions per element: what writing an element to memory and reading it back is worth.
 STORE_COST = 60.0
@@ -33,11 +33,12 @@ class Plan:
 
     `reasons` says why a value is materialized; `stored` ones are read from memory by their users; `views` are another
     shape of what is in memory; `unrolled` reductions are written out in the loops that use them, and `split` ones
-    become a reduction for each element of the axes given there (see unroll.py). `executed` is the level at which an
+    become a reduction for each element of the axes given there (see unroll.py). Sums of what is placed by indices are
+    `joined`: their parts, which exist nowhere else, are placed in one array. `executed` is the level at which an
     op's result is computed, `available` the one from which on it can be read, `cost` what an element takes to compute.
     """
 
-    __slots__ = ("available", "cost", "executed", "reasons", "split", "stored", "unrolled", "views")
+    __slots__ = ("available", "cost", "executed", "joined", "reasons", "split", "stored", "unrolled", "views")
 
     def __init__(self) -> None:
         self.reasons: dict[Value, str] = {}
@@ -48,10 +49,11 @@ class Plan:
         self.cost: dict[Value, float] = {}
         self.unrolled: set[Op] = set()
         self.split: dict[Op, tuple[int, ...]] = {}
+        self.joined: dict[Op, list[Op]] = {}
 
     def is_inlined(self, op: Op) -> bool:
         """Tell whether an op can be computed inside a loop."""
-        return is_inlined(op) or op in self.unrolled
+        return (is_inlined(op) and op not in self.joined) or op in self.unrolled
 
     def is_loaded(self, value: Value) -> bool:
         """Tell whether loops read `value` from memory."""
@@ -72,13 +74,43 @@ def is_unit_reshape(op: Op) -> bool:
 def is_inlined(op: Op) -> bool:
     """Tell whether an op can be computed inside a loop: elementwise ops and moves that are index maps."""
     tags = op.kind.tags
-    if "elementwise" in tags:
+    if "elementwise" in tags or op.kind is nd.gather:
         return True
     if "movement" not in tags:
         return op.kind is nd.constant
     if op.kind is nd.reshape:
         return is_unit_reshape(op)
     return op.kind is not nd.pad or not any(op.attributes["interior"])
+
+
+def join_scatters(plan: Plan, op: Op, outputs: Sequence[Value]) -> None:
+    """Let two scatters of the same shape whose sum is all that is used of them place into one array."""
+    parts: list[Op] = []
+    for operand in op.operands:
+        owner = operand.op
+        if owner is None or len(operand.uses) != 1 or operand.uses != {op: 1} or operand in outputs:
+            return
+        if owner.kind is not nd.scatter_add and owner not in plan.joined:
+            return
+        parts += plan.joined.get(owner, [owner])
+    first = parts[0]
+    if first.results[0].type.element.kind != "f" or any(
+        part.operands[0].type.shape != first.operands[0].type.shape
+        or part.operands[1].type.rank != first.operands[1].type.rank
+        or part.attributes["axes"] != first.attributes["axes"]
+        for part in parts
+    ):
+        return
+    for operand in op.operands:
+        del plan.reasons[operand]
+        plan.joined.pop(operand.owner, None)
+    plan.joined[op] = parts
+    plan.store(op.results[0], "placed by indices")
+
+
+def is_scatter(op: Op) -> bool:
+    """Tell whether an op places elements by indices: it is a root of a nest, as a reduction is."""
+    return "scatter" in op.kind.tags
 
 
 def is_extern(op: Op) -> bool:
@@ -95,6 +127,8 @@ def plan_materialization(function: Op) -> Plan:
         plan.reasons.setdefault(value, "a result")
     for op in operations:
         if "elementwise" in op.kind.tags:
+            if op.kind is nd.add:
+                join_scatters(plan, op, body.terminator.operands)
             continue
         if is_extern(op):
             for operand in op.operands:
@@ -103,6 +137,14 @@ def plan_materialization(function: Op) -> Plan:
                 plan.store(result, f"computed by {op.name}")
         elif "reduction" in op.kind.tags:
             _plan_reduction(plan, op)
+        elif op.kind is nd.gather:
+            table, _ = table_of(op, identity_map([0] * op.results[0].type.rank), plan.is_loaded)
+            _materialize(plan, table, "picked from by indices")
+        elif is_scatter(op):
+            plan.store(op.results[0], "placed by indices")
+            short = unroll.short_axes_placed(op)
+            if short:
+                plan.split[op] = short
         elif op.kind is nd.reshape and not is_unit_reshape(op):
             _materialize(plan, op.operands[0], "reshaped")
             plan.views.add(op.results[0])
@@ -197,6 +239,9 @@ def _keep_shifted(plan: Plan, operations: list[Op]) -> None:
         if "reduction" in op.kind.tags and op not in plan.unrolled:
             source = op.operands[0]
             places.setdefault(source, set()).add(identity_map([0] * source.type.rank))
+        if is_scatter(op):
+            for source, index_map in placed_sources(op):
+                places.setdefault(source, set()).add(index_map)
         if not plan.is_inlined(op):
             continue
         count = _places(maps) if len(maps) > 1 else 1
@@ -215,6 +260,13 @@ def _keep_shifted(plan: Plan, operations: list[Op]) -> None:
             for source, moved in pairs:
                 if not plan.is_loaded(source):
                     places.setdefault(source, set()).add(moved)
+
+
+def placed_sources(op: Op) -> list[tuple[Value, IndexMap]]:
+    """Return the (value, map) pairs of what a scatter places, and of its indices."""
+    point = identity_map([0] * op.operands[0].type.rank)
+    pairs = index_maps(op, point)
+    return [(op.operands[0], point), *pairs] if op.kind is nd.scatter_add else pairs
 
 
 # In a map of places: the axis is read from end to end, by a reduction that is written out.
@@ -319,7 +371,7 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
     executed: dict[Op, int] = {}
     for op in operations:
         tags = op.kind.tags
-        if alone and "elementwise" in tags:  # most ops of most functions
+        if alone and "elementwise" in tags and op not in plan.joined:  # most ops of most functions
             level = ready = 0
             for operand in op.operands:
                 level = max(level, plain.get(operand, 0))
@@ -330,11 +382,20 @@ def _set_levels(plan: Plan, operations: list[Op]) -> None:
             available[value] = level + 1 if value in plan.stored else ready
             continue
         on_same_points = op not in plan.unrolled and ("elementwise" in tags or "reduction" in tags)
+        if is_scatter(op):  # what has an element for each point of its nest
+            placed = op.operands[0].type.shape
+            same = [operand.type.shape == placed for operand in op.operands]
+        else:
+            same = [on_same_points] * len(op.operands)
         own = plan.split.get(op, ())
         levels = {
-            axes: max([(table if on_same_points else available).get(operand, 0) for operand in op.operands], default=0)
+            axes: max(
+                [(table if here else available).get(x, 0) for x, here in zip(op.operands, same, strict=True)], default=0
+            )
             for axes, table in near.items()
         }
+        if op in plan.joined:  # the nest that places the parts adds them
+            levels = dict.fromkeys(levels, max(executed[part] for part in plan.joined[op]))
         executed[op] = level = levels[own]
         for result in op.results:
             stored = result in plan.stored

@@ -53,7 +53,8 @@ def loop_depths(ops: Sequence[Op]) -> dict[Value, int]:
         if not op.results:
             continue
         if op.kind is loops.load:
-            depth = max([dim for dim, coefficient, _ in op.attributes["map"] if coefficient], default=-1)
+            depth = max([dim for dim, coefficient, _ in op.attributes["map"] if coefficient and dim >= 0], default=-1)
+            depth = max([depth, *[depths.get(index, -1) for index in op.operands[1:]]])
         elif op.kind in (kernel.index, kernel.inside):
             depth = op.attributes["dim"]
         else:
@@ -109,6 +110,8 @@ def nest_work(op: Op) -> tuple[int, int]:
 def _cost(op: Op, inner: int) -> float:
     if op.kind is loops.load:
         index_map = op.attributes["map"]
+        if len(op.operands) > 1:
+            return GATHER_COST
         uses = [k for k, (dim, _, _) in enumerate(index_map) if dim == inner]
         if uses and (uses != [len(index_map) - 1] or index_map[-1][1] != 1):
             return GATHER_COST
@@ -227,9 +230,9 @@ def copied(steps: Sequence[Op], dim: int) -> dict[Value, tuple[str, Op]]:
                 found[step.operands[2]] = "add", step
             continue
         for op in step.regions[0].block.ops:
-            if op.kind is loops.reduce:
+            if op.kind in (loops.reduce, loops.scatter):
                 dims = op.attributes["dims"]
-                if dim not in dims and max(dims, default=-1) >= 0:
+                if dim not in dims and (op.kind is loops.scatter or max(dims, default=-1) >= 0):
                     found[op.operands[1]] = op.attributes["combine"], step
     return found
 
@@ -247,6 +250,6 @@ def piece_cuts(ops: Sequence[Op], dim: int, extent: int) -> list[int]:
     for op in ops:
         if op.kind is kernel.inside and op.attributes["dim"] == dim:
             cuts.update((op.attributes["low"], op.attributes["high"]))
-        elif op.kind in (loops.store, loops.reduce):
+        elif op.kind in loops.SINKS:
             cuts.update((op.attributes["low"][dim], op.attributes["high"][dim]))
     return sorted(cuts)

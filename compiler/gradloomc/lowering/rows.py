@@ -48,7 +48,7 @@ def _nest_walk(op: Op) -> Walk | None:
     ):
         return None
     walk = Walk(extents[0], set(), set(), set(), set(), set())
-    for operand, index_map in op.attributes["inputs"]:
+    for operand, index_map in kernel.reads_of(op):
         value = op.operands[operand]
         along = bool(index_map) and index_map[0] == (0, 1, 0)
         (walk.own if along and all(dim != 0 for dim, _, _ in index_map[1:]) else walk.whole).add(value)

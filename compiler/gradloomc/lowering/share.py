@@ -88,7 +88,7 @@ class _Group:
             if len(nest.attributes["extents"]) > 1 and nest.attributes["width"] > 1:
                 self.visit(nest)
             for op in nest.regions[0].block.ops:
-                if op.kind in (loops.store, loops.reduce):
+                if op.kind in loops.SINKS:
                     buffer = op.operands[1]
                     self.versions[buffer] = self.versions.get(buffer, 0) + 1
         return self.made
@@ -116,8 +116,8 @@ class _Group:
     def number(self, nest: Op, op: Op, number_of: dict[Value, int]) -> int:
         """Return the number of an op's result: the same for the same op on the same numbers, or the same memory."""
         if op.kind is loops.load:
-            buffer = op.operands[0]
-            inputs: tuple[Any, ...] = (buffer, self.versions.get(buffer, 0))
+            buffer, *integers = op.operands
+            inputs: tuple[Any, ...] = (buffer, self.versions.get(buffer, 0), *[number_of[each] for each in integers])
         else:
             inputs = tuple(number_of[operand] for operand in op.operands)
         attributes = attribute_key(op.attributes) if op.attributes else ()

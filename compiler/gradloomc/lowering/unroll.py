@@ -111,6 +111,13 @@ def tiny_axes(value: Value, reduced: Ints, most: int, is_loaded: Callable[[Value
         for at in itertools.product(*[range(shape[axis]) for axis in short])
     ]
     return tuple(short) if count_ops(value, maps, is_loaded, TINY_OPS) <= TINY_OPS else ()
+def short_axes_placed(op: Op) -> tuple[int, ...]:
+    """Return the short axes of what a scatter places, for each of whose elements it becomes a part of its own."""
+    shape, indexed = op.operands[0].type.shape, op.operands[-1].type.rank
+    short = [axis for axis in range(indexed, len(shape)) if 1 < shape[axis] <= MOST_TERMS]
+    long = [axis for axis in range(len(shape)) if shape[axis] > 1 and axis not in short]
+    points, parts = (math.prod(shape[axis] for axis in axes) for axes in (long, short))
+    return tuple(short) if short and parts <= MOST_TERMS and points >= LEAST_POINTS else ()
 
 
 def leaves_of(

@@ -51,13 +51,13 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def _parameters(function: Any) -> list[str]:
-    """Return the names of the positional parameters of a plain function; none if it takes any number of them."""
+    """Return the names of the positional parameters of a plain function; none if it just takes any number of them."""
     if not inspect.isfunction(function):
         return []
     parameters = inspect.signature(function).parameters.values()
-    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
-        return []
-    return [p.name for p in parameters if p.kind in _POSITIONAL]
+    names = [p.name for p in parameters if p.kind in _POSITIONAL]
+    several = [f"{p.name}..." for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    return names + several if names else []
 
 
 def operand_names(record: OpDef) -> list[str]:
@@ -193,7 +193,8 @@ def _nd_section(title: str, text: str, tag: str) -> str:
 
 
 def _group(record: OpDef) -> str:
-    return next((tag for tag in ("elementwise", "movement", "reduction", "extern") if tag in record.tags), "")
+    groups = ("elementwise", "movement", "reduction", "indexing", "extern")
+    return next((tag for tag in groups if tag in record.tags), "")
 
 
 def _plain_section(title: str, text: str, *dialects: str, cost: bool = False) -> str:
@@ -226,7 +227,12 @@ ND_SECTIONS = (
     ("Elementwise", "Operands have one shape; broadcasting is an op of its own.", "elementwise"),
     ("Moving elements", "Most are index maps inside the loops that use them, and cost nothing.", "movement"),
     ("Reductions", "The reduced axes leave the shape. A reduction ends the kernel that computes it.", "reduction"),
-    ("Products and indexing", "Between kernels, on whole arrays.", "extern"),
+    (
+        "Indexing",
+        "Loads and stores, inside the loops that use them, at positions that arrays of integers name.",
+        "indexing",
+    ),
+    ("Products and others", "Between kernels, on whole arrays.", "extern"),
     ("Constants", "Small arrays; larger ones are passed as hidden arguments.", ""),
 )
 

@@ -45,7 +45,7 @@ def _put(x: Any, value: Any, written: Any, source: Any) -> Value:
     """Replace the elements where `written` holds by those of `value` that `source` names."""
     shape = x.shape
     updates = nd.reshape(value.value, shape=(value.size,))
-    return nd.select(written.value, nd.reshape(nd.gather(updates, source.value), shape=shape), x.value)
+    return nd.select(written.value, nd.reshape(nd.gather(updates, source.value, axes=(0,)), shape=shape), x.value)
 
 
 def _put_one(x: Any, value: Any, written: Any) -> Value:
@@ -55,7 +55,7 @@ def _put_one(x: Any, value: Any, written: Any) -> Value:
 
 def _put_added(x: Any, value: Any, positions: Any) -> Value:
     updates = nd.reshape(value.value, shape=(value.size,))
-    added = nd.scatter_add(updates, positions.value, extent=x.size)
+    added = nd.scatter_add(updates, positions.value, shape=(x.size,), axes=(0,))
     return nd.add(x.value, nd.reshape(added, shape=x.shape))
 
 

@@ -44,7 +44,7 @@ def linear_positions(index: Value, dim: int, shape: Shape) -> Value:
 
 def gathered(x: Any, index: Any, dim: int) -> Value:
     flat = nd.reshape(x.value, shape=(x.size,))
-    return nd.gather(flat, linear_positions(index.value, dim, x.shape))
+    return nd.gather(flat, linear_positions(index.value, dim, x.shape), axes=(0,))
 
 
 def _rows(x: Any, index: Any, dim: int) -> Value:
@@ -55,7 +55,7 @@ def _rows(x: Any, index: Any, dim: int) -> Value:
 
 def picked_flat(x: Any, positions: Any, shape: Shape | None = None) -> Value:
     value = x.value if shape is None else stretch(x.value, shape)
-    return nd.gather(nd.reshape(value, shape=(value.type.size,)), positions.value)
+    return nd.gather(nd.reshape(value, shape=(value.type.size,)), positions.value, axes=(0,))
 
 
 GATHER = EagerOp("GatherBackward0", gathered, lists=(0,))

@@ -57,7 +57,7 @@ def _cut(value: Value, shape: Shape) -> Value:
 
 def _replaced(x: Any, src: Any, written: Any, source: Any) -> Value:
     """Replace the elements where `written` holds by those of `src`, flattened, that `source` names."""
-    picked = nd.gather(nd.reshape(src.value, shape=(src.size,)), source.value)
+    picked = nd.gather(nd.reshape(src.value, shape=(src.size,)), source.value, axes=(0,))
     return nd.select(written.value, nd.reshape(picked, shape=x.shape), x.value)
 
 
@@ -72,7 +72,7 @@ def _added(x: Any, src: Any, index: Any, dim: int) -> Value:
     count = index.size
     updates = nd.reshape(_cut(src.value, shape), shape=(count,))
     positions = nd.reshape(linear_positions(index.value, dim, x.shape), shape=(count,))
-    added = nd.scatter_add(updates, positions, extent=x.size)
+    added = nd.scatter_add(updates, positions, shape=(x.size,), axes=(0,))
     return nd.add(x.value, nd.reshape(added, shape=x.shape))
 
 
@@ -96,12 +96,12 @@ def _rows_added(x: Any, source: Any, index: Any, alpha: Any, dim: int) -> Value:
     if not (alpha.__class__ is int and alpha == 1):
         rows = nd.mul(rows, stretch(bring_to(alpha, x.value.type.element).value, rows.type.shape))
     positions = convert(nd.reshape(index.value, shape=(index.size,)), ir_types.i64)
-    added = nd.scatter_add(rows, positions, extent=x.shape[dim])
+    added = nd.scatter_add(rows, positions, shape=(x.shape[dim], *rows.type.shape[1:]), axes=(0,))
     return nd.add(x.value, _rows_back(added, dim))
 
 
 def _rows_replaced(x: Any, src: Any, written: Any, source: Any, dim: int) -> Value:
-    rows = nd.gather(_rows_first(src.value, dim), source.value)
+    rows = nd.gather(_rows_first(src.value, dim), source.value, axes=(0,))
     return nd.select(stretch(written.value, x.shape), _rows_back(rows, dim), x.value)
 
 
@@ -121,7 +121,7 @@ PUT = EagerOp("PutBackward0", _replaced, lists=(0, 1))
 
 def _put_added(x: Any, source: Any, index: Any) -> Value:
     updates = nd.reshape(source.value, shape=(source.size,))
-    added = nd.scatter_add(updates, index.value, extent=x.size)
+    added = nd.scatter_add(updates, index.value, shape=(x.size,), axes=(0,))
     return nd.add(x.value, nd.reshape(added, shape=x.shape))
 
 

@@ -43,6 +43,8 @@ entry:
 {word("steps", "program", PROGRAM_WORDS.steps, "ptr")}
 {word("sizes", "program", PROGRAM_WORDS.sizes, "ptr")}
 {word("release", "program", PROGRAM_WORDS.release)}
+{word("status", "program", PROGRAM_WORDS.status)}
+{word("failure", "program", PROGRAM_WORDS.failure, "ptr")}
   %keeps = icmp ne i64 %kept, 0
   %made = alloca ptr, i64 %results_count
   %no_idle = icmp eq ptr %idle, null
@@ -142,16 +144,28 @@ step_one:
   %s1 = add i64 %s, 1
   br label %step
 stepped:
-  br i1 %long, label %lock, label %build
+  br i1 %long, label %lock, label %check
 lock:
   call void %RestoreThread(ptr %saved)
-  br label %build
+  br label %check
+check:
+  %unchecked = icmp eq ptr %failure, null
+  br i1 %unchecked, label %build, label %checked
+checked:
+{word("outcome", "slots", "%status", "ptr")}
+  %wrong = load i64, ptr %outcome
+  %is_right = icmp eq i64 %wrong, 0
+  br i1 %is_right, label %build, label %fail
+fail:
+{word("frame_object", "frame", FRAME_WORDS.owner, "ptr")}
+  %raised = call ptr %CallOneArg(ptr %failure, ptr %frame_object)
+  br label %clean
 build:
   %built = call ptr @gl_build(ptr %plan, ptr %made, ptr %slots, ptr %api)
   br label %clean
 clean:
-  %value = phi ptr [ null, %made_array ], [ %built, %build ]
-  %limit = phi i64 [ %k, %made_array ], [ %results_count, %build ]
+  %value = phi ptr [ null, %made_array ], [ %built, %build ], [ %raised, %fail ]
+  %limit = phi i64 [ %k, %made_array ], [ %results_count, %build ], [ %results_count, %fail ]
   br label %drop
 drop:
   %d = phi i64 [ 0, %clean ], [ %d1, %drop_next ]

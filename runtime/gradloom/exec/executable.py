@@ -28,7 +28,7 @@ from gradloomc.codegen.program import ExternStep
 from gradloomc.codegen.program import Program as LoweredProgram
 from gradloomc.codegen.tiers import compile_program
 from gradloomc.ir.core import Op
-from gradloomc.ir.errors import ExecutionError
+from gradloomc.ir.errors import ExecutionError, OutOfBoundsError
 from gradloomc.ir.scopes import Scope
 from gradloomc.known import Classes, lowered
 from gradloomc.pipelines import lower
@@ -216,6 +216,8 @@ class Executable(NativeCallable, native=True):
             self.sizes,
             self.program.pool is not None or self.seconds >= RELEASE_FROM_SECONDS,
             self.donations,
+            self.program.status,
+            self.fail,
             self.steps,
         )
         arguments, building = Arguments(self.types), Building(native.results, scalars=False)
@@ -319,6 +321,20 @@ class Executable(NativeCallable, native=True):
                 step(frame.pointers, self.sizes)
             else:
                 step(frame.memory)
+        if self.program.status is not None:
+            self.fail(frame.pointers[self.program.status])
+
+    def fail(self, status: int | None) -> None:
+        """Raise the error that a run has left at an address, if any.
+
+        Raises:
+            OutOfBoundsError: an index was out of bounds.
+        """
+        number, index, extent = (ctypes.c_int64 * 3).from_address(status or 0)
+        if number:
+            check = self.program.checks()[number - 1]
+            message = f"index {index} is out of bounds for axis {check.axis} with size {extent}"
+            raise OutOfBoundsError(message, check.location)
 
     def prepare(self, arrays: Sequence[Any]) -> tuple[Array, ...]:
         """Return arrays that native code can read, copying those with other strides, alignment or byte order.

@@ -58,6 +58,12 @@ def bytes_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return math.prod(shape) * dtype.itemsize
 
 
+def _raise_from(fail: Callable[[int], None], word: int, frame: Table) -> None:
+    """Raise the error of a run whose status slot stands at `word` of its frame."""
+    fail(int(frame[word]))
+    raise AssertionError("a run went wrong for no reason")
+
+
 class NativeProgram:
     """A compiled program whose steps are all native functions `void (pointers, sizes)`.
 
@@ -72,6 +78,8 @@ class NativeProgram:
         sizes: what the steps get as their second argument.
         release: whether a run takes so long that other threads should run meanwhile.
         donations: slots of arguments, and the positions of the results that take their memory.
+        status: the slot that holds a number other than 0 after a run that went wrong, if there is one.
+        fail: raises the error, given that slot's address.
         kept: what else has to live as long: the owner of the native code.
     """
 
@@ -87,12 +95,17 @@ class NativeProgram:
         sizes: Any,
         release: bool,
         donations: Sequence[tuple[int, int]] = (),
+        status: int | None = None,
+        fail: Callable[[int], None] | None = None,
         kept: Any = None,
     ):
         self.types, self.results, self.donations = types, results, donations
         self.frames = Frames(slots, len(results), constants, temporaries, size)
         self.release = release
         addresses = table(steps)
+        failure = None
+        if status is not None and fail is not None:
+            failure = partial(_raise_from, fail, FRAME_WORDS.slots + status)
         self.table = table(
             PROGRAM_WORDS.pack(
                 idle=0,
@@ -103,10 +116,13 @@ class NativeProgram:
                 steps=addresses.address,
                 sizes=ctypes.addressof(sizes),
                 release=int(release),
+                status=status or 0,
+                failure=0 if failure is None else id(failure),
             ),
             self.frames,
             addresses,
             sizes,
+            failure,
             kept,
         )
 

@@ -37,7 +37,7 @@ PLAN_WORDS = Words(
     "donations_count donations sizes"
 )
 # A compiled program: shared by the plans that use it.
-PROGRAM_WORDS = Words("idle new_frame kept cells steps_count steps sizes release")
+PROGRAM_WORDS = Words("idle new_frame kept cells steps_count steps sizes release status failure")
 # What one call in progress works on: a link to the next idle one, the array that owns it, then the segments' pointers.
 FRAME_WORDS = Words("following owner slots")
 # The state of a user's function: a count of changes, of calls; which program ran last; what it reads (see watching).

@@ -34,7 +34,7 @@ def _nll_rule(x: Any, target: Any, weight: Any, reduction: str, ignore_index: in
     ignored = nd.eq(classes, spread_number(ignore_index, classes))
     classes = nd.select(ignored, nd.zeros_like(classes), classes)
     if weighted:
-        factors = nd.gather(weight.value, classes)
+        factors = nd.gather(weight.value, classes, axes=(0,))
     else:
         factors = nd.splat(element.dtype.type(1), nd.zeros_like(picked(value, classes, axis)).type)
     factors = nd.select(ignored, nd.zeros_like(factors), factors)
@@ -212,7 +212,7 @@ def _class_weights_rule(weight: Any, target: Any, ignore_index: int) -> Value:
     """The sum of the weights of the targets that count."""
     classes = convert(target.value, ir_types.i64)
     ignored = nd.eq(classes, spread_number(ignore_index, classes))
-    factors = nd.gather(weight.value, nd.select(ignored, nd.zeros_like(classes), classes))
+    factors = nd.gather(weight.value, nd.select(ignored, nd.zeros_like(classes), classes), axes=(0,))
     factors = nd.select(ignored, nd.zeros_like(factors), factors)
     return nd.reduce_sum(factors, axes=tuple(range(factors.type.rank)))
 

@@ -164,7 +164,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 def _embedding_rule(indices: Any, weight: Any, padding: int | None) -> Value:
     positions, table = convert(indices.value, ir_types.i64), weight.value
-    rows = nd.gather(table, positions)
+    rows = nd.gather(table, positions, axes=(0,))
     if padding is None:
         return rows
     # The padding row is read and not learnt.

@@ -19,7 +19,7 @@ from gradloomc.dialects import nd
 from gradloomc.ir.attributes import Dense, only_number
 from gradloomc.ir.builder import at, insertion
 from gradloomc.ir.core import Block, Value
-from gradloomc.ir.errors import DTypeError, GradloomError, ShapeError, TracerError, UnsupportedError
+from gradloomc.ir.errors import DTypeError, GradloomError, TracerError, UnsupportedError
 from gradloomc.ir.location import UNKNOWN, CodeLocation, Location
 from gradloomc.ir.types import ScalarType, TensorType, scalar_type, tensor
 
@@ -326,10 +326,6 @@ def _refuse_subclass(array: Array) -> None:
             f"a {type(array).__name__} would lose its own arithmetic",
             "convert it with np.asarray(x) outside of the function",
         )
-
-
-class OutOfBoundsError(ShapeError, IndexError):
-    """An index beyond an axis, or more indices than axes."""
 
 
 class MissingAttributeError(UnsupportedError, AttributeError):

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.trace.context import Array, OutOfBoundsError, constant_array, fail
+from gradloom.trace.context import Array, constant_array, fail
 from gradloom.trace.promote import convert, show, stretch
 from gradloomc.dialects import nd
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Value
-from gradloomc.ir.errors import ShapeError, TracerError, UnsupportedError
+from gradloomc.ir.errors import OutOfBoundsError, ShapeError, TracerError, UnsupportedError
 from gradloomc.ir.extents import is_symbolic, slice_range
 from gradloomc.ir.types import tensor
 
@@ -133,7 +133,7 @@ class Advanced:
                 indices.append(_check_bounds(item, axis, inner[axis]))
             axis += 1
         self._picked, self._rest = tuple(picked), tuple(rest)
-        self._indices, self._group = _flat_index(indices, [inner[axis] for axis in picked])
+        self._indices, self._group = _of_one_shape(indices)
         if len(groups) > 1:
             order = ["group", *[each for each in order if each != "group"]]
         # the gathered value has the group's axes first, then `rest`
@@ -151,86 +151,91 @@ class Advanced:
                 shape.append(inner[each])
         self._layout, self._new_axes, self.shape = tuple(layout), tuple(new_axes), tuple(shape)
 
-    def _rows(self, value: Value) -> Value:
-        """Bring the picked axes to the front, as one."""
-        value = self._basic.read(value)
-        shape = value.type.shape
-        value = nd.transpose(value, permutation=self._picked + self._rest)
-        count = math.prod(shape[axis] for axis in self._picked)
-        return nd.reshape(value, shape=(count, *[shape[axis] for axis in self._rest]))
+    def _flat_index(self) -> Array | None:
+        """Return the row-major position that known indices of neighbouring axes name together, if they are that."""
+        first, extents = self._picked[0], [self._basic.shape[axis] for axis in self._picked]
+        if self._picked != tuple(range(first, first + len(extents))):
+            return None
+        if any(index.__class__ is Value for index in self._indices) or any(map(is_symbolic, extents)):
+            return None
+        flat = np.broadcast_to(self._indices[0], self._group)
+        for index, extent in zip(self._indices[1:], extents[1:], strict=True):
+            flat = flat * extent + index
+        return flat
 
-    def _from_rows(self, rows: Value, value: Value) -> Value:
-        """Undo `_rows`, and put the result into the place of `value` that the slices select."""
-        inner = self._basic.shape
-        order = self._picked + self._rest
-        moved = nd.reshape(rows, shape=tuple(inner[axis] for axis in order))
-        back = tuple(sorted(range(len(order)), key=order.__getitem__))
-        return self._basic.write(value, nd.transpose(moved, permutation=back))
+    def _values(self) -> list[Value]:
+        """Return the index arrays, one for each picked axis."""
+        return [
+            stretch(index if index.__class__ is Value else constant_array(index), self._group)
+            for index in self._indices
+        ]
 
     def read(self, value: Value) -> Value:
         """Return the picked elements."""
-        picked = nd.gather(self._rows(value), self._index_value())
+        value = self._basic.read(value)
+        flat = self._flat_index()
+        if flat is None:
+            picked = nd.gather(value, *self._values(), axes=self._picked)
+        else:  # neighbouring axes are seen as one
+            first, shape = self._picked[0], value.type.shape
+            count = math.prod(shape[axis] for axis in self._picked)
+            value = nd.reshape(value, shape=(*shape[:first], count, *shape[first + len(self._picked) :]))
+            picked = nd.gather(value, constant_array(flat), axes=(first,))
         return nd.reshape(nd.transpose(picked, permutation=self._layout), shape=self.shape)
 
-    def _index_value(self) -> Value:
-        return self._indices if self._indices.__class__ is Value else constant_array(self._indices)
-
     def _updates(self, part: Value) -> Value:
-        """Bring what is to be written into the order of the gathered elements, one row per index."""
+        """Bring what is to be written into the order of the gathered elements."""
         kept = tuple(e for axis, e in enumerate(self.shape) if axis not in self._new_axes)
         part = nd.reshape(part, shape=kept)
         back = tuple(sorted(range(len(self._layout)), key=self._layout.__getitem__))
-        part = nd.transpose(part, permutation=back)
-        count = math.prod(self._group)
-        return nd.reshape(part, shape=(count, *part.type.shape[len(self._group) :]))
-
-    def _flat(self) -> Any:
-        count = (math.prod(self._group),)
-        if self._indices.__class__ is Value:
-            return nd.reshape(self._indices, shape=count)
-        return self._indices.reshape(count)
+        return nd.transpose(part, permutation=back)
 
     def write(self, value: Value, part: Value) -> Value:
         """Return `value` with the picked elements replaced; of equal indices the last one counts, as in NumPy."""
-        rows, updates, flat = self._rows(value), self._updates(part), self._flat()
-        extent = rows.type.shape[0]
-        if not extent or not updates.type.shape[0]:
+        updates = self._updates(part)
+        if 0 in updates.type.shape:
             return value
-        if flat.__class__ is Value:
-            source = _last_writer(flat, extent)
-            written = nd.ge(source, 0)
-            source = nd.maximum(source, nd.zeros_like(source))
+        inner = self._basic.shape
+        count, rest = math.prod(self._group), [inner[axis] for axis in self._rest]
+        last = self._last_writer(tuple(inner[axis] for axis in self._picked))
+        if last.__class__ is Value:
+            written = nd.ge(last, 0)
+            source = nd.maximum(last, nd.zeros_like(last))
         else:
-            last = np.full(extent, -1)
-            last[flat] = np.arange(flat.size)
             written, source = constant_array(last >= 0), constant_array(np.maximum(last, 0))
-        mask = nd.broadcast(written, shape=rows.type.shape, dims=(0,))
-        return self._from_rows(nd.select(mask, nd.gather(updates, source), rows), value)
+        new = nd.gather(nd.reshape(updates, shape=(count, *rest)), source, axes=(0,))
+        order = self._picked + self._rest
+        back = tuple(sorted(range(len(order)), key=order.__getitem__))
+        new = nd.transpose(new, permutation=back)
+        mask = nd.broadcast(written, shape=inner, dims=self._picked)
+        return self._basic.write(value, nd.select(mask, new, self._basic.read(value)))
+
+    def _last_writer(self, extents: Shape) -> Any:
+        """Return for each place of the picked axes the position of the last index that names it, or a negative one.
+
+        The picked axes come in order; indices that are known make an array that is known.
+        """
+        if any(index.__class__ is Value for index in self._indices) or any(map(is_symbolic, extents)):
+            return nd.last_writer(*self._values(), shape=extents)
+        last = np.full(extents, -1)
+        places = np.broadcast_arrays(*self._indices)
+        last[tuple(index.reshape(-1) for index in places)] = np.arange(places[0].size)
+        return last
 
     def add(self, value: Value, part: Value) -> Value:
         """Return `value` with `part` added to the picked elements; equal indices add up (np.add.at)."""
-        rows, updates, flat = self._rows(value), self._updates(part), self._flat()
-        if flat.__class__ is not Value:
-            flat = constant_array(flat)
-        added = nd.add(rows, nd.scatter_add(updates, flat, extent=rows.type.shape[0]))
-        return self._from_rows(added, value)
-
-
-def _last_writer(flat: Value, extent: int) -> Value:
-    """Return for each row the position of the last index that names it, or -1."""
-    count = flat.type.shape[0]
-    shape = (extent, count)
-    names = nd.eq(nd.broadcast(flat, shape=shape, dims=(1,)), nd.iota(shape=shape, axis=0, type=ir_types.i64))
-    position = nd.iota(shape=shape, axis=1, type=ir_types.i64)
-    return nd.reduce_max(nd.select(names, position, nd.splat(-1, position.type)), axes=(1,))
+        updates = self._updates(part)
+        if 0 in updates.type.shape:
+            return value
+        inner = self._basic.shape
+        added = nd.scatter_add(updates, *self._values(), shape=inner, axes=self._picked)
+        return self._basic.write(value, nd.add(self._basic.read(value), added))
 
 
 def _check_bounds(index: Any, axis: int, extent: int) -> Any:
-    """Return an index array counted from the front; a traced one is clamped by the run time's rules."""
+    """Return an index array; one that is known is counted from the front, others are checked when the function runs."""
     if index.__class__ is Value:
-        index = convert(index, ir_types.i64)
-        zero = nd.zeros_like(index)
-        return nd.select(nd.lt(index, zero), nd.add(index, nd.splat(extent, index.type)), index)
+        return convert(index, ir_types.i64)
     index = np.asarray(index)
     if is_symbolic(extent) and index.size and int(index.min()) >= 0 and int(index.max()) < extent:
         return index.astype(np.int64)
@@ -243,28 +248,17 @@ def _check_bounds(index: Any, axis: int, extent: int) -> Any:
     return np.where(index < 0, index + extent, index).astype(np.int64)
 
 
-def _flat_index(indices: Sequence[Any], extents: Sequence[int]) -> tuple[Any, Shape]:
-    """Return the row-major position that index arrays (one per axis) name together, and their common shape."""
+def _of_one_shape(indices: Sequence[Any]) -> tuple[list[Any], Shape]:
+    """Return index arrays (one an axis, of shapes that broadcast) and their common shape."""
     shapes = [index.type.shape if index.__class__ is Value else index.shape for index in indices]
     try:
-        shape = np.broadcast_shapes(*shapes)
+        return list(indices), np.broadcast_shapes(*shapes)
     except ValueError:
         fail(
             OutOfBoundsError,
             "shape mismatch: indexing arrays could not be broadcast together with shapes "
             + " ".join(map(show, shapes)),
         )
-    if not any(index.__class__ is Value for index in indices):
-        flat = np.broadcast_to(indices[0], shape).astype(np.int64)
-        for index, extent in zip(indices[1:], extents[1:], strict=True):
-            flat = flat * extent + index
-        return flat, shape
-    total: Value | None = None
-    for index, extent in zip(indices, extents, strict=True):
-        value = index if index.__class__ is Value else constant_array(index)
-        value = stretch(value, shape)
-        total = value if total is None else nd.add(nd.mul(total, nd.splat(extent, total.type)), value)
-    return total, shape
 
 
 # --- parsing ----------------------------------------------------------------------------------------------------------

@@ -154,10 +154,10 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     )
     last = nd.splat(max(count - 2, 0), position.type)
     start = nd.minimum(nd.maximum(position, nd.zeros_like(position)), last)
-    x0, y0 = nd.gather(nodes, start), nd.gather(values, start)
+    x0, y0 = nd.gather(nodes, start, axes=(0,)), nd.gather(values, start, axes=(0,))
     if count > 1:
         stop = nd.add(start, nd.splat(1, start.type))
-        slope = nd.div(nd.sub(nd.gather(values, stop), y0), nd.sub(nd.gather(nodes, stop), x0))
+        slope = nd.div(nd.sub(nd.gather(values, stop, axes=(0,)), y0), nd.sub(nd.gather(nodes, stop, axes=(0,)), x0))
         result = nd.add(nd.mul(slope, nd.sub(flat, x0)), y0)
     else:
         result = y0

@@ -232,7 +232,7 @@ class Tracer(Memory):
 
     def __getitem__(self, key: Any) -> Any:
         mark()
-        key, traced = _concrete_key(key)
+        key, traced = concrete_key(key)
         if self.root._view is not None and not traced:
             step: Any = parse(self.shape, key)
             if step.__class__ is Basic:
@@ -261,7 +261,7 @@ class Tracer(Memory):
             fail(
                 UnsupportedError, f"'numpy.{self.dtype}' object does not support item assignment", "assign to the name"
             )
-        key, traced = _concrete_key(key)
+        key, traced = concrete_key(key)
         if key.__class__ is Value and key.type.element.kind == "b":
             self._write_masked(key, part)
             return
@@ -350,13 +350,13 @@ def wrap(x: Any) -> Any:
     return x
 
 
-def _concrete_key(key: Any) -> tuple[Any, bool]:
+def concrete_key(key: Any) -> tuple[Any, bool]:
     """Replace tracers in an index by arrays or, if traced, by values; tell whether there was a traced one."""
     if key.__class__ is Tracer:
         array = key.concrete
         return (key.value, True) if array is None else (array, False)
     if key.__class__ is tuple:
-        parts = [_concrete_key(each) for each in key]
+        parts = [concrete_key(each) for each in key]
         return tuple([part for part, _ in parts]), any(traced for _, traced in parts)
     if key.__class__ is list:
         if is_traced(key):

@@ -12,7 +12,7 @@ from gradloom.trace.memory import is_traced, lift, unwrap
 from gradloom.trace.picking import writable
 from gradloom.trace.promote import bring, stretch, truth
 from gradloom.trace.reductions import MISSING, deliver
-from gradloom.trace.tracer import Tracer, wrap
+from gradloom.trace.tracer import Tracer, concrete_key, wrap
 from gradloomc.dialects import nd
 from gradloomc.ir.errors import UnsupportedError
 
@@ -144,10 +144,7 @@ def _ufunc_at(ufunc: Any, a: Any, indices: Any, b: Any = None) -> None:
             "np.add.at and np.subtract.at are supported",
         )
     part = b if ufunc is np.add else apply(np.negative, (b,))
-    if is_traced(indices):
-        key: Any = lift(indices)
-    else:
-        key = unwrap(indices)
+    key, _ = concrete_key(indices)
     step = parse(target.shape, key)
     if not hasattr(step, "add"):
         target[key] = target[key] + part

@@ -31,6 +31,21 @@ func.func @sum(%x: memref<4x2xf64>, %w: memref<?xf64>) -> memref<f64> {
   func.return %0 : memref<f64>
 }
 
+// CHECK-LABEL: func.func @indexed
+func.func @indexed(%x: memref<5x2xf64>, %y: memref<2x3xf64>, %i: memref<8xi64>, %low: memref<i64>, %high: memref<i64>) {
+  loops.nest %x, %y, %i {extents = array<i64: 8, 2>, width = 4} : (memref<5x2xf64>, memref<2x3xf64>, memref<8xi64>) -> () {
+    %0 = loops.load %i {map = [array<i64: 0, 1, 0>]} : (memref<8xi64>) -> i64
+    // CHECK: %1 = loops.load %x, %0 {map = [array<i64: -2, 1, 0>, array<i64: 1, 1, 0>]} : (memref<5x2xf64>, i64) -> f64
+    %1 = loops.load %x, %0 {map = [array<i64: -2, 1, 0>, array<i64: 1, 1, 0>]} : (memref<5x2xf64>, i64) -> f64
+    // CHECK-NEXT: loops.scatter %1, %y, %0 {combine = "add", dims = array<i64: 1, -1>, high = array<i64: 8, 2>, low = array<i64: 0, 0>} : (f64, memref<2x3xf64>, i64) -> ()
+    loops.scatter %1, %y, %0 {combine = "add", dims = array<i64: 1, -1>, high = array<i64: 8, 2>, low = array<i64: 0, 0>} : (f64, memref<2x3xf64>, i64) -> ()
+    loops.end
+  }
+  // CHECK: loops.bounds %low, %high {axis = 1 : i64, extent = 3 : i64} : memref<i64>
+  loops.bounds %low, %high {axis = 1, extent = 3} : (memref<i64>, memref<i64>) -> ()
+  func.return
+}
+
 // CHECK-LABEL: func.func @tiled
 func.func @tiled(%x: memref<128x4xf64>, %y: memref<128xf64>) {
   // CHECK-NEXT: %0 = loops.scratch {rows = 64 : i64, type = memref<128x4xf64>} : memref<128x4xf64>

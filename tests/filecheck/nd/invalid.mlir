@@ -101,3 +101,35 @@ func.func @returned(%x: tensor<f64>) -> tensor<f32> {
 func.func @sound(%x: tensor<f64>) -> tensor<f64> {
   func.return %x : tensor<f64>
 }
+
+// -----
+
+func.func @two_axes_one_index(%x: tensor<2x3xf64>, %i: tensor<5xi64>) {
+  // expected-error@+1 {{'nd.gather' needs an index array for each of the axes [0, 1] of an array of rank 2}}
+  %0 = nd.gather %x, %i {axes = array<i64: 0, 1>} : (tensor<2x3xf64>, tensor<5xi64>) -> tensor<5xf64>
+  func.return
+}
+
+// -----
+
+func.func @float_index(%x: tensor<2xf64>, %i: tensor<5xf64>) {
+  // expected-error@+1 {{'nd.gather' expects integer indices, got f64}}
+  %0 = nd.gather %x, %i {axes = array<i64: 0>} : (tensor<2xf64>, tensor<5xf64>) -> tensor<5xf64>
+  func.return
+}
+
+// -----
+
+func.func @shapes_of_indices(%x: tensor<2x2xf64>, %i: tensor<5xi64>, %j: tensor<4xi64>) {
+  // expected-error@+1 {{'nd.gather' expects index arrays of one shape}}
+  %0 = nd.gather %x, %i, %j {axes = array<i64: 0, 1>} : (tensor<2x2xf64>, tensor<5xi64>, tensor<4xi64>) -> tensor<5xf64>
+  func.return
+}
+
+// -----
+
+func.func @placed(%x: tensor<4xf64>, %i: tensor<5xi64>) {
+  // expected-error@+1 {{'nd.scatter_add' cannot place [4] by indices [5]}}
+  %0 = nd.scatter_add %x, %i {axes = array<i64: 0>, shape = array<i64: 3>} : (tensor<4xf64>, tensor<5xi64>) -> tensor<3xf64>
+  func.return
+}

@@ -48,10 +48,19 @@ func.func @reductions(%x: tensor<2x3xf64>, %c: tensor<2x3xi1>) {
 func.func @products(%x: tensor<2x3xf64>, %y: tensor<3x4xf64>, %i: tensor<5xi64>) {
   // CHECK-NEXT: nd.dot %x, %y {x_batch = array<i64>, x_contract = array<i64: 1>, y_batch = array<i64>, y_contract = array<i64: 0>} : (tensor<2x3xf64>, tensor<3x4xf64>) -> tensor<2x4xf64>
   %0 = nd.dot %x, %y {x_batch = array<i64>, x_contract = array<i64: 1>, y_batch = array<i64>, y_contract = array<i64: 0>} : (tensor<2x3xf64>, tensor<3x4xf64>) -> tensor<2x4xf64>
-  // CHECK-NEXT: nd.gather %x, %i : (tensor<2x3xf64>, tensor<5xi64>) -> tensor<5x3xf64>
-  %1 = nd.gather %x, %i : (tensor<2x3xf64>, tensor<5xi64>) -> tensor<5x3xf64>
-  // CHECK-NEXT: nd.scatter_add %1, %i {extent = 2 : i64} : (tensor<5x3xf64>, tensor<5xi64>) -> tensor<2x3xf64>
-  %2 = nd.scatter_add %1, %i {extent = 2 : i64} : (tensor<5x3xf64>, tensor<5xi64>) -> tensor<2x3xf64>
+  func.return
+}
+
+// CHECK-LABEL: func.func @indexing
+func.func @indexing(%x: tensor<2x3xf64>, %i: tensor<5xi64>, %j: tensor<5xi32>) {
+  // CHECK-NEXT: nd.gather %x, %i {axes = array<i64: 0>} : (tensor<2x3xf64>, tensor<5xi64>) -> tensor<5x3xf64>
+  %0 = nd.gather %x, %i {axes = array<i64: 0>} : (tensor<2x3xf64>, tensor<5xi64>) -> tensor<5x3xf64>
+  // CHECK-NEXT: nd.gather %x, %j, %i {axes = array<i64: 1, 0>} : (tensor<2x3xf64>, tensor<5xi32>, tensor<5xi64>) -> tensor<5xf64>
+  %1 = nd.gather %x, %j, %i {axes = array<i64: 1, 0>} : (tensor<2x3xf64>, tensor<5xi32>, tensor<5xi64>) -> tensor<5xf64>
+  // CHECK-NEXT: nd.scatter_add %0, %i {axes = array<i64: 1>, shape = array<i64: 3, 2>} : (tensor<5x3xf64>, tensor<5xi64>) -> tensor<3x2xf64>
+  %2 = nd.scatter_add %0, %i {axes = array<i64: 1>, shape = array<i64: 3, 2>} : (tensor<5x3xf64>, tensor<5xi64>) -> tensor<3x2xf64>
+  // CHECK-NEXT: nd.last_writer %i, %j {shape = array<i64: 4, 2>} : (tensor<5xi64>, tensor<5xi32>) -> tensor<4x2xi64>
+  %3 = nd.last_writer %i, %j {shape = array<i64: 4, 2>} : (tensor<5xi64>, tensor<5xi32>) -> tensor<4x2xi64>
   func.return
 }
 

@@ -216,6 +216,18 @@ from gradloomc.dialects.nd.functions import (
 from gradloomc.dialects.nd.functions import (
     xlogy as xlogy,
 )
+from gradloomc.dialects.nd.indexing import (
+    gather as gather,
+)
+from gradloomc.dialects.nd.indexing import (
+    last_writer as last_writer,
+)
+from gradloomc.dialects.nd.indexing import (
+    other_axes as other_axes,
+)
+from gradloomc.dialects.nd.indexing import (
+    scatter_add as scatter_add,
+)
 from gradloomc.dialects.nd.linalg import (
     solve as solve,
 )
@@ -296,12 +308,6 @@ from gradloomc.dialects.nd.movement import (
 )
 from gradloomc.dialects.nd.product import (
     dot as dot,
-)
-from gradloomc.dialects.nd.product import (
-    gather as gather,
-)
-from gradloomc.dialects.nd.product import (
-    scatter_add as scatter_add,
 )
 from gradloomc.dialects.nd.reduction import (
     argmax as argmax,

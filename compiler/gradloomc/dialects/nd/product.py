@@ -1,4 +1,4 @@
-"""Products that contract axes (one op for dot, matmul, outer, tensordot and einsum), and gather with its transpose."""
+"""Products that contract axes: one op for dot, matmul, outer, tensordot and einsum."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from gradloomc.dialects.nd.movement import broadcast, transpose
 from gradloomc.dialects.nd.reduction import reduce_sum
 from gradloomc.ir.core import Value
 from gradloomc.ir.errors import DTypeError, ShapeError
-from gradloomc.ir.opdef import Linear, Multilinear, OpDef, Sample
+from gradloomc.ir.opdef import Multilinear, OpDef, Sample
 from gradloomc.ir.types import TensorType, tensor
 
 Ints = tuple[int, ...]
@@ -178,63 +178,5 @@ dot = OpDef(
     attributes=("x_contract", "y_contract", "x_batch", "y_batch"),
     grad_fn="Mm",
     tags=frozenset({"extern", "product"}),
-)
-
-
-# --- gather, scatter_add ----------------------------------------------------------------------------------------------
-
-
-def _gather_type(x: TensorType, indices: TensorType) -> TensorType:
-    if x.rank == 0:
-        raise ShapeError("'nd.gather' needs an array with at least one axis")
-    if indices.element.kind not in "iu":
-        raise DTypeError(f"'nd.gather' expects integer indices, got {indices.element}")
-    return tensor(indices.shape + x.shape[1:], x.element)
-
-
-def _scatter_type(updates: TensorType, indices: TensorType, extent: int) -> TensorType:
-    if updates.shape[: indices.rank] != indices.shape:
-        raise ShapeError(f"'nd.scatter_add' cannot place {list(updates.shape)} by indices {list(indices.shape)}")
-    return tensor((extent, *updates.shape[indices.rank :]), updates.element)
-
-
-def _scatter_reference(updates: Any, indices: Any, extent: int) -> Any:
-    updates, indices = np.asarray(updates), np.asarray(indices)
-    result = np.zeros((extent, *updates.shape[indices.ndim :]), updates.dtype)
-    np.add.at(result, indices, updates)
-    return result
-
-
-def _index_samples(x: Any) -> list[Sample]:
-    return [
-        Sample((x(4), np.array([0, 3, 3, 1]))),
-        Sample((x(4, 2), np.array([[0, 3], [1, 1]]))),
-        Sample((x(4, 2), np.array([-1, 2]))),
-    ]
-
-
-gather = OpDef(
-    "nd.gather",
-    "Rows of x picked by integers along axis 0 (negative ones count from the end): result[i] = x[indices[i]].",
-    type_rule=_gather_type,
-    reference=lambda x, indices: np.asarray(x)[np.asarray(indices)],
-    derivative=Linear(lambda g, x, indices: (scatter_add(g, indices, extent=x.type.shape[0]),)),
-    samples=_index_samples,
-    grad_fn="Index",
-    tags=frozenset({"extern"}),
-)
-scatter_add = OpDef(
-    "nd.scatter_add",
-    "Zeros of `extent` rows to which rows of the updates are added at the given indices (transpose of gather).",
-    type_rule=_scatter_type,
-    reference=_scatter_reference,
-    derivative=Linear(lambda g, updates, indices, extent: (gather(g, indices),)),
-    samples=lambda x: [
-        Sample((x(4), np.array([0, 2, 2, 1])), {"extent": 3}),
-        Sample((x(2, 2, 3), np.array([[0, 4], [1, 1]])), {"extent": 5}),
-    ],
-    attributes=("extent",),
-    grad_fn="IndexAdd",
-    tags=frozenset({"extern"}),
 )
 
