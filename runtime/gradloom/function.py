@@ -476,6 +476,9 @@ class Derived(NativeCallable, Inspectable, native=True):
             last = first + count
             bound_order = [*order[:first], *order[last : last + len(names)]]
             own = [*order[first:last], *order[last + len(names) :]]
+            for which, value in self.user.parameters.defaults(program.form.structure, order):
+                bound.append(value)
+                bound_order.append(which)
             return make_plan(program, leaves, own, keywords, self.user.state, bound, bound_order)
 
         self._plans.use(self, (program, count, keywords), make)

@@ -45,7 +45,7 @@ def make_plan(
     form = program.form
     children = _children(form.structure)
     if {*order, *bound_order} != set(children):
-        return None  # a default was filled in
+        return None
     arguments, taken = Arguments(native.types), Arguments(native.types)
     for records, places in ((arguments, order), (taken, bound_order)):
         for which in places:

@@ -365,6 +365,18 @@ class Parameters:
         found.update({place: name for name, place in bound.kwargs.items()})
         return [found[place] for place in places]
 
+    def defaults(self, structure: Structure, given: Sequence[int | str]) -> list[tuple[int | str, Any]]:
+        """Return the defaults in a call of this structure: where they went, and what they are.
+
+        Args:
+            given: where the arguments that were passed went.
+        """
+        _, _, args, kwargs = structure
+        missing = [which for which in (*range(len(args) - 2), *kwargs[1]) if which not in given]
+        parameters = self.signature.parameters if self.signature is not None else {}
+        names = [self.positional[which] if isinstance(which, int) else which for which in missing]
+        return [(which, parameters[name].default) for which, name in zip(missing, names, strict=True)]
+
     def read(self, call: Call) -> list[Leaf]:
         """Return what is known of each leaf of the call.
 

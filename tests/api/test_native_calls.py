@@ -332,3 +332,21 @@ def test_bound_functions_have_maps_as_well() -> None:
         of_model, gradient = vjp(Model.plain, model, x)[1](1.0)
         assert of_model.scale == pytest.approx(np.sum(x * x))
         np.testing.assert_allclose(gradient, 4 * x)
+
+
+def test_defaults_that_are_differentiated(general: list[int]) -> None:
+    def f(a: Any, b: Any = 3.0, *, c: Any = y, mode: str = "plain") -> Any:
+        return np.sum(a * c) * b if mode == "plain" else np.sum(a)
+
+    g = grad(f, (0, 1, "c"))
+    for _ in range(WARM):
+        g(x)
+        g(x, c=x)
+    before = general[0]
+    for found, want in zip(g(x), (3 * y, np.sum(x * y), 3 * x), strict=True):
+        np.testing.assert_allclose(found, want)
+    for found, want in zip(g(y, c=x), (3 * x, np.sum(x * y), 3 * y), strict=True):
+        np.testing.assert_allclose(found, want)
+    assert general[0] == before
+    for found, want in zip(g(x, 2.0), (2 * y, np.sum(x * y), 2 * x), strict=True):
+        np.testing.assert_allclose(found, want)
