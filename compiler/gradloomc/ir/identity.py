@@ -65,9 +65,12 @@ def _listed(function: Op) -> list[Any]:
             parts.append(types.setdefault(result.type, len(types)))
         if left < 0:
             raise NoIdentity
-    return [[plain(type) for type in types], len(block.arguments), parts]
+    own = [[name, plain(value)] for name, value in sorted(function.attributes.items()) if name not in _SEEN_OTHERWISE]
+    return [[plain(type) for type in types], len(block.arguments), parts, own]
 
 
+# A function's name is for people; its type is that of its arguments and results.
+_SEEN_OTHERWISE = ("sym_name", "function_type")
 _PLAIN = frozenset({int, float, str, bool, bytes, type(None)})
 
 

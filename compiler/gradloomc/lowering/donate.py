@@ -55,7 +55,8 @@ class _Chooser:
             return position, -1, "it is a single number"
         reason = "no result has its shape and dtype"
         for index, result in enumerate(self.returned):
-            if result.type is not argument.type or result.op is None or result.op.kind is not loops.alloc:
+            same = result.type.element is argument.type.element and result.type.shape == argument.type.shape
+            if not same or result.op is None or result.op.kind is not loops.alloc:
                 continue
             if result in self.taken or self.returned.count(result) > 1:
                 reason = "the result of its shape and dtype has memory already"
