@@ -147,7 +147,7 @@ class UserFunction:
                 found = self.primals.get(key)
                 if found is None:
                     if isinstance(self.fun, types.FunctionType):
-                        expect_compilation(marshal.dumps(self.fun.__code__))
+                        expect_compilation(marshal.dumps(self.fun.__code__, 2))  # (later formats vary)
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
                     # Anew each time: tracing may have changed what the function reads.

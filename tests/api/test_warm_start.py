@@ -188,6 +188,24 @@ def test_transforms_find_their_own_programs(process: Callable[[], known.Counts])
     assert str(again) == str(first)
 
 
+def test_llvm_is_started_for_functions_that_no_process_has_seen(
+    process: Callable[[], known.Counts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr(native, "begin", lambda: begun.append(True))
+    monkeypatch.setattr(native, "has_begun", lambda: bool(begun))
+    for source in (b"one", b"two", b"one"):
+        native.expect_compilation(source)
+    assert len(begun) == 1
+    begun.clear()  # another process
+    monkeypatch.setattr(native, "_known_host", host)
+    for source in (b"one", b"two"):
+        native.expect_compilation(source)
+    assert not begun
+    native.expect_compilation(b"three")
+    assert begun
+
+
 # --- nothing else is found --------------------------------------------------------------------------------------------
 
 

@@ -73,14 +73,15 @@ def host() -> Host:
 def expect_compilation(source: bytes) -> None:
     """Have LLVM started meanwhile if nothing of this source has been seen on this machine; returns at once."""
     global _host
-    if has_begun():
-        return
-    if _host is None:
+    begun = has_begun()
+    if _host is None and not begun:
         _host = _known_host()
     key = digest("source 1", source)
-    if store().get(key) is None or _host is None:
+    seen = store().get(key) is not None
+    if not seen:
+        store().put(key, b"seen")  # also where LLVM runs already: the next process is to know
+    if not begun and (_host is None or not seen):
         begin()
-        store().put(key, b"seen")
 
 
 def _known_host() -> Host | None:
