@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from gradloomc.dialects import kernel, nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
+from gradloomc.ir.extents import hint_of
 from gradloomc.lowering import unroll
 from gradloomc.lowering.index_maps import IndexMap, identity_map, index_maps, sources_of, table_of
 
@@ -316,6 +317,8 @@ def _inline_cost(plan: Plan, op: Op) -> float:
         cost = plan.cost.get(operand)
         if cost and not plan.is_loaded(operand) and operand not in operands[:position]:
             total += cost
+    if op.kind is nd.broadcast:  # what does not vary with a loop stands outside of it
+        return total * hint_of(operands[0].type.size) / max(1, hint_of(op.results[0].type.size))
     return total * unroll.reduced_extent(op) if op in plan.unrolled else total
 
 
