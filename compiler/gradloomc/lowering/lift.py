@@ -8,11 +8,11 @@ w' = 2^512 w and s = 2^-512 (math.lift, math.lift_scale). Both factors are norma
 exact, and the terms are the same numbers or nearer to the true ones. Values differ by more only where a weight below
 2^-512 meets factors whose product overflows.
 
-Which value is the weight follows from the region of a nest alone: it comes of an exponential, and the sums are linear
-in it.
+Which value is the weight follows from the nests alone: it comes of an exponential, in this nest or in one that stored
+it, and the sums are linear in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gradloomc.dialects import loops
 from gradloomc.dialects import scalar as s
@@ -33,26 +33,26 @@ VANISHING = frozenset({s.math["exp"], s.math["exp2"]})
 
 def lift_small_weights(function: Op) -> Op:
     """Lift the weights in the sums of a loops-level function, in place; return it."""
-    for op in nests_of(function):
-        _lift(op)
+    memory: set[Value] = set()  # buffers of what comes of an exponential
+    for op in body_of(function).ops:
+        if op.kind is loops.view and op.operands[0] in memory:
+            memory.add(op.result)
+        for nest in op.regions[0].block.ops if op.kind is loops.tiles else (op,):
+            if nest.kind is loops.nest:
+                small = _vanishing(nest.regions[0].block.ops, memory)
+                if small:
+                    _lift(nest, small)
     return function
 
 
-def nests_of(function: Op) -> list[Op]:
-    """Return the nests of a loops-level function, those in tiles too."""
-    found: list[Op] = []
-    for op in body_of(function).ops:
-        found += op.regions[0].block.ops if op.kind is loops.tiles else (op,)
-    return [op for op in found if op.kind is loops.nest]
-
-
-def _lift(nest: Op) -> None:
+def _lift(nest: Op, small: Collection[Value]) -> None:
+    """Lift one of the small values of a nest, if that is worth it."""
     block = nest.regions[0].block
     sums = [op for op in block.ops if op.kind is loops.reduce and _is_float_sum(op)]
-    if len(sums) < LEAST_SUMS or not any(op.kind in VANISHING for op in block.ops):
+    if len(sums) < LEAST_SUMS:
         return
     best: tuple[int, Value, dict[Value, Op]] | None = None
-    for weight in _vanishing(block.ops):
+    for weight in small:
         if sum(weight.uses.values()) > 1:
             linear = _linear_in(weight, block.ops)
             count = sum(op.operands[0] is weight or op.operands[0] in linear for op in sums)
@@ -80,14 +80,18 @@ def _is_zero(value: Value) -> bool:
     return op is not None and op.kind is s.constant and op.attributes["value"] == 0
 
 
-def _vanishing(ops: Sequence[Op]) -> list[Value]:
-    """Return the values that come of an exponential and get as small as it."""
+def _vanishing(ops: Sequence[Op], memory: set[Value]) -> dict[Value, None]:
+    """Return the values that come of an exponential and get as small as it; note the buffers that hold such values."""
     small: dict[Value, None] = {}
     maybe_zero: set[Value] = set()
     for op in ops:
         operands = op.operands
         found = op.kind in VANISHING
-        if op.kind in (s.mulf, s.negf):
+        if op.kind is loops.load:
+            found = operands[0] in memory
+        elif op.kind is loops.store and operands[0] in small:
+            memory.add(operands[1])
+        elif op.kind in (s.mulf, s.negf):
             found = any(operand in small for operand in operands)
         elif op.kind is s.divf:
             found = operands[0] in small
@@ -101,7 +105,7 @@ def _vanishing(ops: Sequence[Op]) -> list[Value]:
             found = weak == 2 and any(operand in small for operand in operands)
         if found:
             small[op.result] = None
-    return list(small)
+    return small
 
 
 def _linear_in(weight: Value, ops: Sequence[Op]) -> dict[Value, Op]:
