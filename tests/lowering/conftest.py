@@ -13,6 +13,8 @@ def small_plans(monkeypatch: pytest.MonkeyPatch, own_rules: None) -> None:
     monkeypatch.setattr(host(), "vector_bits", 128)
     monkeypatch.setattr(loops, "LONG_NEST", 64)
     monkeypatch.setattr(nest, "BLOCK_VECTORS", 2)
+    monkeypatch.setattr(nest, "PEELED_POINTS", 64)
+    monkeypatch.setattr(nest, "PEELED_VECTORS", 2)
     monkeypatch.setattr(tile, "LEAST_ROWS", 8)
     monkeypatch.setattr(tile, "MEMORY_BYTES", 64)
     monkeypatch.setattr(tile, "TILE_BYTES", 256)

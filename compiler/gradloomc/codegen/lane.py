@@ -419,12 +419,11 @@ class Lane:
             return self.v.literal(-0.0, element)  # x + -0.0 is x, for -0.0 too
         return self.v.literal(neutral_element(how, element), element)
 
-    def counted(self, op: Op) -> str:
-        """Return the mask of lanes that count: inside the mask, not covered by the vector before."""
+    def counted(self, op: Op) -> str | None:
+        """Return the mask of lanes that count: inside the mask, not covered by the vector before; None for all."""
         mask = self.sink_mask(op)
-        if mask is not None:
+        if mask is not None or self.fresh is None:
             return mask
-        assert self.fresh is not None
         covered = self.body.emit(f"sub i64 {self.fresh}, {self.point}", "i64")
         if AVX512 in self.body.features and self.width >= 8:  # masks are bits there: fewer than `width` are covered
             bits = f"i{self.width}"
@@ -443,7 +442,8 @@ class Lane:
             new = combine(self.v, how, element, old, value)
         else:
             new = self.v.intrinsic("fma", element, self.value(factors[0]), self.value(factors[1]), old)
-        return self.v.select(self.counted(op), element, new, old)
+        counted = self.counted(op)
+        return new if counted is None else self.v.select(counted, element, new, old)
 
     def accumulate(self, op: Op, value: str) -> str:
         return self.combined(op, self.nest.partial[op], value)
@@ -466,7 +466,9 @@ class Lane:
             name = self.nest.to_memory(self.v, new, buffer.element, element)
             self.write_vector(buffer, index_map, base, name, mask, integers)
             return
-        value = self.v.select(self.counted(op), element, value, self.neutral(op))
+        counted = self.counted(op)
+        if counted is not None:
+            value = self.v.select(counted, element, value, self.neutral(op))
         total = horizontal(self.body, value, how, element, self.width)
         self.nest.combine_scalar(Vector(self.body, 1), op, total, base)
 

@@ -10,6 +10,7 @@ Start reading at `NestWriter.write`.
 """
 
 import itertools
+import math
 from typing import Any
 
 from gradloomc.codegen.body import Body
@@ -30,6 +31,8 @@ from gradloomc.lowering.tile import LEAST_ROWS
 BLOCK_VECTORS = CHUNK_VECTORS
 # Sums that do not fit the registers are flushed more rarely: all of them together take longer than a walk over a block.
 MANY_SUMS, RARER = 24, 4
+# In long nests that reduce, the last vector of a long row is written by itself, if that does not take long to compile.
+PEELED_POINTS, PEELED_VECTORS, PEELED_OPS = 1 << 15, 8, 48
 
 
 class Text:
@@ -328,7 +331,7 @@ class NestWriter(NestContext):
                 message = f"'loops.tiles' needs vectors of at most {LEAST_ROWS} elements"
                 raise UnsupportedError(message, self.op.location)
             piece = Piece(0, *self.rows, {}, dict.fromkeys(self.sinks, True))
-            self.lines += self.main_loop(body, piece, self.rows[1])
+            self.lines += self.main_loops(body, piece, self.rows[1])
             return
         left: list[tuple[str, str]] = []
         position = "0"
@@ -349,7 +352,7 @@ class NestWriter(NestContext):
                 end = piece.high
             else:
                 end = self.either(body, beside, piece.high, piece.low)
-            self.lines += self.main_loop(body, piece, self.either(body, row_ok, end, piece.low))
+            self.lines += self.main_loops(body, piece, self.either(body, row_ok, end, piece.low))
         if not left and row_ok is None:
             return
         left = left or [("0", "0")]
@@ -415,11 +418,33 @@ class NestWriter(NestContext):
             pointer = body.emit(f"getelementptr i64, ptr {ranges}, i64 {position}", "ptr")
             body.effect(f"store i64 {value}, ptr {pointer}")
 
-    def main_loop(self, row: Body, piece: Piece, end: str) -> list[str]:
+    def main_loops(self, row: Body, piece: Piece, end: str) -> list[str]:
+        """Return the text of the loop over [piece.low, end), with the last vector by itself where that is worth it."""
+        if not self.peels():
+            return self.main_loop(row, piece, end)
+        stem = f"%{self.label('whole').replace('.', '_')}"
+        lines = [  # not in `row`: where a tile ends is known only inside it
+            f"  {stem}l = sub i64 {end}, {piece.low}",
+            f"  {stem}r = and i64 {stem}l, {self.width - 1}",
+            f"  {stem} = sub i64 {end}, {stem}r",
+        ]
+        lines += self.main_loop(row, piece, stem, whole=True)
+        return lines + self.main_loop(row, piece._replace(low=stem), end)
+
+    def peels(self) -> bool:
+        """Tell whether the last vector gets a text of its own, so that no other one has to ask which lanes count."""
+        return (
+            len(self.ops) <= PEELED_OPS
+            and any(op.kind is loops.reduce for op in self.sinks)
+            and math.prod(self.static) >= PEELED_POINTS
+            and self.static[self.inner] >= PEELED_VECTORS * self.width
+        )
+
+    def main_loop(self, row: Body, piece: Piece, end: str, whole: bool = False) -> list[str]:
         """Return the text of the loop over [piece.low, end), which is empty or at least one vector long.
 
         `point` is where a vector starts, `fresh` the first point that no vector has covered; they differ in the last
-        vector.
+        vector, and nowhere if the piece is `whole` vectors.
         """
         blocked = any(acc.blocked for acc in self.accumulators.values())
         block, enter, loop, flush, done = (self.label(x) for x in ("block", "enter", "vector", "flush", "done"))
@@ -429,7 +454,7 @@ class NestWriter(NestContext):
         body.current_block = loop
         point, fresh = f"{stem}i", f"{stem}f"
         state = self.open_accumulators(body, point)
-        updates = Lane(self, body, row, self.width, point, None, piece, fresh).run()
+        updates = Lane(self, body, row, self.width, point, None, piece, None if whole else fresh).run()
         lines = [
             f"  {stem}last = sub i64 {end}, {self.width}",
             f"  br label %{before}",
@@ -440,9 +465,12 @@ class NestWriter(NestContext):
             f"  {stem}more = icmp slt i64 {stem}b, {end}",
             f"  br i1 {stem}more, label %{enter}, label %{done}",
             f"{enter}:",
-            f"  {stem}short = icmp slt i64 {stem}b, {stem}last",
-            f"  {stem}s = select i1 {stem}short, i64 {stem}b, i64 {stem}last",
         ]
+        if not whole:
+            lines += [
+                f"  {stem}short = icmp slt i64 {stem}b, {stem}last",
+                f"  {stem}s = select i1 {stem}short, i64 {stem}b, i64 {stem}last",
+            ]
         if blocked:
             lines += [
                 f"  {stem}far = add nuw nsw i64 {stem}b, {self.block_vectors() * self.width}",
@@ -454,20 +482,24 @@ class NestWriter(NestContext):
         lines += [
             f"  br label %{loop}",
             f"{loop}:",
-            f"  {point} = phi i64 [ {stem}s, %{enter} ], [ {point}n, %{latch} ]",
-            f"  {fresh} = phi i64 [ {stem}b, %{enter} ], [ {fresh}n, %{latch} ]",
+            f"  {point} = phi i64 [ {stem}{'b' if whole else 's'}, %{enter} ], [ {point}n, %{latch} ]",
         ]
+        if not whole:
+            lines.append(f"  {fresh} = phi i64 [ {stem}b, %{enter} ], [ {fresh}n, %{latch} ]")
         lines += [
             f"  {name} = phi {kind} [ {neutral}, %{enter} ], [ {updates.get(acc.op, name)}, %{latch} ]"
             for name, kind, neutral, acc in state
         ]
+        lines += [*body.lines, f"  br label %{latch}", f"{latch}:"]
+        lines.append(f"  {fresh}n = add nuw nsw i64 {point}, {self.width}")
+        if whole:
+            lines.append(f"  {point}n = add i64 {fresh}n, 0")
+        else:
+            lines += [
+                f"  {point}c = icmp slt i64 {fresh}n, {stem}last",
+                f"  {point}n = select i1 {point}c, i64 {fresh}n, i64 {stem}last",
+            ]
         lines += [
-            *body.lines,
-            f"  br label %{latch}",
-            f"{latch}:",
-            f"  {fresh}n = add nuw nsw i64 {point}, {self.width}",
-            f"  {point}c = icmp slt i64 {fresh}n, {stem}last",
-            f"  {point}n = select i1 {point}c, i64 {fresh}n, i64 {stem}last",
             f"  {fresh}c = icmp slt i64 {fresh}n, {stem}l",
             f"  br i1 {fresh}c, label %{loop}, label %{flush}",
         ]
