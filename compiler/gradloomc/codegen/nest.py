@@ -31,8 +31,9 @@ from gradloomc.lowering.tile import LEAST_ROWS
 BLOCK_VECTORS = CHUNK_VECTORS
 # Sums that do not fit the registers are flushed more rarely: all of them together take longer than a walk over a block.
 MANY_SUMS, RARER = 24, 4
-# In long nests that reduce, the last vector of a long row is written by itself, if that does not take long to compile.
-PEELED_POINTS, PEELED_VECTORS, PEELED_OPS = 1 << 15, 8, 48
+# In long nests that reduce, the last vector of a long row is written by itself, if a point takes few additions: the
+# others then save a few instructions each, which are lost beside an exponential, whose text takes long to compile.
+PEELED_POINTS, PEELED_VECTORS, PEELED_COST = 1 << 15, 8, 48.0
 
 
 class Text:
@@ -434,8 +435,8 @@ class NestWriter(NestContext):
     def peels(self) -> bool:
         """Tell whether the last vector gets a text of its own, so that no other one has to ask which lanes count."""
         return (
-            len(self.ops) <= PEELED_OPS
-            and any(op.kind is loops.reduce for op in self.sinks)
+            any(op.kind is loops.reduce for op in self.sinks)
+            and sum(op.kind.cost for op in self.ops) <= PEELED_COST
             and math.prod(self.static) >= PEELED_POINTS
             and self.static[self.inner] >= PEELED_VECTORS * self.width
         )
