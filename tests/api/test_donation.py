@@ -39,6 +39,8 @@ STEPS: dict[str, tuple[Callable[..., Any], bool]] = {
     "the first": (lambda w, g: w * w.reshape(-1)[0] + g, False),
     "unchanged": (lambda w, g: (w, w + g), True),
     "one number": (lambda w, g: np.sum(w * g), False),
+    "picked before": (lambda w, g: w * np.sum(w[np.arange(w.size) // 2]) - g, True),
+    "picked": (lambda w, g: w[np.arange(w.size) // 2 + np.argmax(g) * 0] - g, False),
     "other dtype": (lambda w, g: (w > g), False),
 }
 

@@ -120,7 +120,7 @@ class _Chooser:
         for inner in op.regions[0].block.ops[:-1]:
             if inner in stores or not any(self.root(value) is argument for value in inner.operands):
                 continue
-            if inner.kind is not loops.load:
+            if inner.kind is not loops.load or len(inner.operands) > 1:
                 return "the kernel that writes the result picks elements of it"
             moves = inner.attributes["map"]
             plain = all((factor, offset) == (1, 0) for dim, factor, offset in moves if dim >= 0)
@@ -141,7 +141,8 @@ class _Chooser:
             return False
         for inner in step.regions[0].block.ops[:-1]:
             if any(self.root(value) is argument for value in inner.operands):
-                rows = inner.attributes["map"][:1] if inner.kind is loops.load else ()
+                plain = inner.kind is loops.load and len(inner.operands) == 1
+                rows = inner.attributes["map"][:1] if plain else ()
                 if tuple(rows) != ((0, 1, 0),) or any(dim == 0 for dim, _, _ in inner.attributes["map"][1:]):
                     return False
         return True
