@@ -480,7 +480,7 @@ class Lane:
         """
         buffer, index_map, element = self.nest.buffers[op.operands[1]], self.nest.target_map(op), op.operands[0].type
         mask = self.counted(op)
-        if self.limit is None:
+        if self.limit is None and mask is not None:
             value = self.v.select(mask, element, value, self.neutral(op))
         body, kind = self.body, self.v.type(element)
         for lane, address in enumerate(self.lane_addresses(buffer, index_map, op.operands[2:])):
