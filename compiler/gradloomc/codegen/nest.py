@@ -347,6 +347,7 @@ class NestWriter(NestContext):
         shared = self.chunk is not None and self.chunk.over_pieces
         cut = max(pieces, key=lambda piece: piece.points) if shared else None
         beside = self.chunk.first if self.chunk is not None and shared else None
+        left = [(low, self.either(body, beside, high, low)) for low, high in left]
         for piece in pieces:
             if piece is cut:
                 piece = self.chunk_of(body, piece)
@@ -354,15 +355,18 @@ class NestWriter(NestContext):
             else:
                 end = self.either(body, beside, piece.high, piece.low)
             self.lines += self.main_loops(body, piece, self.either(body, row_ok, end, piece.low))
+            if shared and row_ok is not None:  # in a row that fails, too, a chunk keeps to its own part
+                left.append((piece.low, self.either(body, row_ok, piece.low, end)))
         if not left and row_ok is None:
             return
         left = left or [("0", "0")]
         ranges, range_count = self.range_table(len(left))
         for k, (low, high) in enumerate(left):
-            if k == 0:
+            if k == 0 and not shared:
                 low, high = self.either(body, row_ok, low, "0"), self.either(body, row_ok, high, extent)
-            self.set_range(body, ranges, k, low, self.either(body, beside, high, low))
-        body.effect(f"store i64 {self.either(body, row_ok, str(len(left)), '1')}, ptr {range_count}")
+            self.set_range(body, ranges, k, low, high)
+        count = str(len(left)) if shared else self.either(body, row_ok, str(len(left)), "1")
+        body.effect(f"store i64 {count}, ptr {range_count}")
         self.lines += self.masked_loops(body, ranges, range_count)
 
     def chunk_of(self, body: Body, piece: Piece) -> Piece:
