@@ -61,25 +61,25 @@ class CompiledGrad(Derived):
         return BoundGrad.of(base, instance, complete)
 
     @cached_property
-    def grad(self) -> Callable[..., Any]:
+    def grad(self) -> Gradient:
         """`grad(*args)` is the gradient of the scalar result, in the structure of the argument."""
         self._check_parameters()
         return Gradient(self, self.argnums, self.has_aux, False)
 
     @cached_property
-    def value_and_grad(self) -> Callable[..., Any]:
+    def value_and_grad(self) -> Gradient:
         """`value_and_grad(*args)` is (value, gradient), from one native call."""
         self._check_parameters()
         return Gradient(self, self.argnums, self.has_aux, True)
 
     @cached_property
-    def jacobian(self) -> Callable[..., Any]:
+    def jacobian(self) -> Jacobian:
         """`jacobian(*args)` holds all first derivatives; see `gradloom.jacobian`."""
         self._check_parameters()
         return Jacobian(self, self.argnums, self.has_aux, "auto")
 
     @cached_property
-    def hessian(self) -> Callable[..., Any]:
+    def hessian(self) -> Jacobian:
         """`hessian(*args)` holds all second derivatives; see `gradloom.hessian`."""
         self._check_parameters()
         return hessian(self, self.argnums, self.has_aux)
@@ -193,12 +193,12 @@ class BoundGrad(Bound, CompiledGrad):
     """A compiled function as a method of an instance. Its gradients are those of the function, with the instance."""
 
     @property
-    def grad(self) -> Callable[..., Any]:  # type: ignore[override]
+    def grad(self) -> Gradient:  # type: ignore[override]
         """As that of any compiled function."""
         return self._gradient(False)
 
     @property
-    def value_and_grad(self) -> Callable[..., Any]:  # type: ignore[override]
+    def value_and_grad(self) -> Gradient:  # type: ignore[override]
         """As that of any compiled function."""
         return self._gradient(True)
 

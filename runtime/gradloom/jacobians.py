@@ -172,7 +172,7 @@ def _scalar(array: Any) -> Any:
 
 def jacobian(
     fun: Callable[..., Any], argnums: Argnums = 0, mode: str = "auto", has_aux: bool = False
-) -> Callable[..., Any]:
+) -> Jacobian:
     """Return a function that computes all first derivatives of `fun`.
 
     Args:
@@ -192,21 +192,21 @@ def jacobian(
 
 def jacfwd(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+) -> Jacobian:
     """Return the Jacobian by forward mode: one run per input element; see `jacobian`."""
     return derive(Jacobian, fun, argnums, has_aux, "fwd")
 
 
 def jacrev(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+) -> Jacobian:
     """Return the Jacobian by reverse mode: one run per output element; see `jacobian`."""
     return derive(Jacobian, fun, argnums, has_aux, "rev")
 
 
 def hessian(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+) -> Jacobian:
     """Return a function that computes all second derivatives, forward over reverse.
 
     For one scalar result and one array argument it returns an array of shape `argument.shape +

@@ -79,7 +79,7 @@ class Gradient(Derived, native=True):
 
 def grad(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, donate_argnums: Argnums = ()
-) -> Callable[..., Any]:
+) -> Gradient:
     """Return a function that computes the gradient of `fun`, a function that returns one float.
 
     Args:
@@ -105,7 +105,7 @@ def grad(
 
 def value_and_grad(
     fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, donate_argnums: Argnums = ()
-) -> Callable[..., Any]:
+) -> Gradient:
     """Return a function that computes (value, gradient) in one native call; see `grad`.
 
     With `has_aux` it returns ((value, aux), gradient).

@@ -144,7 +144,7 @@ def test_all_of_a_program_is_kept(process: Callable[[], known.Counts]) -> None:
         content = encode(made)
         assert content is not None
         kept = decode(content, lambda made=made: made)
-        for name, value, other in zip(made._fields, made, kept, strict=True):
+        for name, value, other in zip(made._fields, tuple[Any, ...](made), tuple[Any, ...](kept), strict=True):
             if name == "checks":
                 assert other() == value()
             elif name not in ("source", "written_out"):
