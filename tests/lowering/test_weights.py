@@ -1,5 +1,6 @@
 """Sums weighted by exponentials: triangles of factors, weights next to nothing, and how they are computed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def gradients(factors, means, x, normalized: bool) -> tuple[np.ndarray, np.ndarr
     return by_factors, np.einsum("kij,nki->kj", lower, weighted), weights
 
 
-def loops_of(fun: Any, *args: Any) -> str:
+def loops_of(fun: Callable[..., Any], *args: Any) -> str:
     return compile_grad(fun, argnums=(0, 1)).value_and_grad.ir("loops", *args)
 
 

@@ -120,11 +120,12 @@ class _Chooser:
         for inner in op.regions[0].block.ops[:-1]:
             if inner in stores or not any(self.root(value) is argument for value in inner.operands):
                 continue
-            if inner.kind is not loops.load or len(inner.operands) > 1:
+            source, *positions = inner.operands
+            if inner.kind is not loops.load or positions:
                 return "the kernel that writes the result picks elements of it"
             moves = inner.attributes["map"]
             plain = all((factor, offset) == (1, 0) for dim, factor, offset in moves if dim >= 0)
-            if not plain or _moving(inner.operands[0], [dim for dim, _, _ in moves]) != place:
+            if not plain or _moving(source, [dim for dim, _, _ in moves]) != place:
                 return "the kernel that writes the result reads other elements of it than the one it writes"
         return ""
 
