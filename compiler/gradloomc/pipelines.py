@@ -1,6 +1,7 @@
 """From an `nd` function to a program: the named pipelines, and the driver that compiles one function."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gradloomc.codegen.divider import relieve_divider
 from gradloomc.codegen.gemm import Convention
@@ -27,12 +28,37 @@ from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
 
-# What cleans a traced or differentiated function, and what lowers it: the passes of `clean` and `lower` by name.
+# What cleans a traced or differentiated function: the passes of `clean` by name.
 CLEAN = "dce,canonicalize,cse,dce"
-LOWER = (
-    "lower-products,mirror-sums,scale-sums,split-sums,fuse,to-loops,share-in-tiles,relieve-divider,lift-weights,"
-    "fuse-multiply-add,parallelize,donate,ask-ahead"
-)
+
+
+class Target(NamedTuple):
+    """What lowering asks of the machine: the width of its vectors, and its features."""
+
+    vector_bits: int
+    features: frozenset[str] = frozenset()
+
+
+# The passes that lower a clean function, in order and by name: those on nd functions, to kernels, and to loops.
+_PREPARE: dict[str, Callable[[Op], Op]] = {
+    "lower-products": lower_products,
+    "mirror-sums": share_mirrored_sums,
+    "scale-sums": move_numbers_out_of_sums,
+    "split-sums": split_sums,
+}
+_KERNELS: dict[str, Callable[[Op], Op]] = {"fuse": fuse_function}
+_LOOPS: dict[str, Callable[[Op, Target], Op]] = {
+    "to-loops": lambda function, target: lower_to_loops(function, target.vector_bits),
+    "share-in-tiles": lambda function, _: share_in_tiles(function),
+    "relieve-divider": lambda function, target: relieve_divider(function, target.features),
+    "lift-weights": lambda function, _: lift_small_weights(function),
+    "fuse-multiply-add": lambda function, _: fuse_multiply_adds(function),
+    "parallelize": lambda function, _: parallelize_function(function),
+    "donate": lambda function, _: donate_buffers(function),
+    "ask-ahead": lambda function, _: ask_ahead(function),
+    "jam-rows": lambda function, _: jam_rows(function),
+}
+LOWER = ",".join([*_PREPARE, *_KERNELS, *_LOOPS])
 
 
 def clean(function: Op) -> Op:
@@ -54,20 +80,26 @@ def end_differentiation(function: Op) -> Op:
 
 def prepare(function: Op) -> Op:
     """Bring an nd function, in place, to what is materialized and fused; return it."""
-    summed = lower_products(clean(end_differentiation(function)))
-    return split_sums(move_numbers_out_of_sums(share_mirrored_sums(summed)))
+    function = clean(end_differentiation(function))
+    for run in _PREPARE.values():
+        function = run(function)
+    return function
 
 
 def to_kernels(function: Op) -> Op:
     """Return a function of the nd level on the kernels level."""
-    return fuse_function(prepare(function))
+    function = prepare(function)
+    for run in _KERNELS.values():
+        function = run(function)
+    return function
 
 
 def to_loops(function: Op, vector_bits: int, features: frozenset[str] = frozenset()) -> Op:
     """Return a function of the nd level on the loops level, as code is written from it."""
-    lowered = relieve_divider(share_in_tiles(lower_to_loops(to_kernels(function), vector_bits)), features)
-    lowered = parallelize_function(fuse_multiply_adds(lift_small_weights(lowered)))
-    return jam_rows(ask_ahead(donate_buffers(lowered)))
+    function = to_kernels(function)
+    for run in _LOOPS.values():
+        function = run(function, Target(vector_bits, features))
+    return function
 
 
 def lower(

@@ -216,7 +216,7 @@ RULES: list[tuple[Callable[[Module], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "message", "shown"), RULES, ids=lambda rule: str(rule)[:40])
+@pytest.mark.parametrize(("damage", "message", "shown"), RULES, ids=[damage.__name__.strip("_") for damage, _, _ in RULES])
 def test_every_rule_can_fail(damage: Callable[[Module], None], message: str, shown: str) -> None:
     module = _module()
     damage(module)
