@@ -216,7 +216,10 @@ RULES: list[tuple[Callable[[Module], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "message", "shown"), RULES, ids=[damage.__name__.strip("_") for damage, _, _ in RULES])
+NAMES = [damage.__name__.strip("_") for damage, _, _ in RULES]
+
+
+@pytest.mark.parametrize(("damage", "message", "shown"), RULES, ids=NAMES)
 def test_every_rule_can_fail(damage: Callable[[Module], None], message: str, shown: str) -> None:
     module = _module()
     damage(module)
