@@ -4,6 +4,7 @@ Knows sizes and lifetimes, and nothing of programs.
 """
 
 import math
+from bisect import insort
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,22 +32,23 @@ def arrange(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> Arena
         lifetimes: the first and the last moment at which each is in use.
     """
     offsets = [0] * len(sizes)
-    placed: list[int] = []
-    end = 0
+    placed: list[tuple[int, int, int, int]] = []  # offset, end and lifetime, by ascending offset
+    block = 0
     for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
         first, last = lifetimes[index]
         size = -(-sizes[index] // ALIGNMENT) * ALIGNMENT
         at = 0
-        for other in sorted(placed, key=lambda other: offsets[other]):
-            if lifetimes[other][1] < first or last < lifetimes[other][0]:
+        for offset, end, begin, until in placed:
+            if until < first or last < begin:
                 continue
-            if offsets[other] >= at + size:
+            if offset >= at + size:
                 break
-            at = max(at, offsets[other] + -(-sizes[other] // ALIGNMENT) * ALIGNMENT)
+            if end > at:
+                at = end
         offsets[index] = at
-        placed.append(index)
-        end = max(end, at + size)
-    return Arena(tuple(offsets), end, sum(sizes))
+        insort(placed, (at, at + size, first, last))
+        block = max(block, at + size)
+    return Arena(tuple(offsets), block, sum(sizes))
 
 
 def arena_of(types: Sequence[tuple[tuple[int, ...], np.dtype[Any]]], lifetimes: Sequence[tuple[int, int]]) -> Arena:
