@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.dialects.nd.product import free_axes
-from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.builder import insertion
 from gradloomc.ir.core import Op, Value
 from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import TensorType
+from gradloomc.lowering.sums import rewrite_sums
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
 
@@ -30,18 +31,7 @@ def move_sums_into_products(function: Op) -> Op:
     body = body_of(function)
     if not any(op.kind is nd.dot for op in body.ops):
         return function
-    operations, body.ops = body.ops, []
-    moved = False
-    with at(body):
-        for op in operations:
-            if op.kind is nd.reduce_sum and op.results[0].type.element.kind == "f":
-                insertion.location = op.location
-                result = _summed(op.operands[0], op.attributes["axes"])
-                if result is not None:
-                    op.results[0].replace_all_uses_with(result)
-                    moved = True
-            body.ops.append(op)
-    if moved:
+    if rewrite_sums(function, lambda op: _summed(op.operands[0], op.attributes["axes"])):
         eliminate_dead_code(function)
     return function
 
@@ -113,21 +103,13 @@ def split_sums(function: Op) -> Op:
     body = body_of(function)
     if sum("reduction" in op.kind.tags for op in body.ops) < 2:
         return function
-    operations, body.ops = body.ops, []
     passes: dict[Value, int] = {}
-    summed = {(op.operands[0], op.attributes["axes"]) for op in operations if op.kind is nd.reduce_sum}
-    changed = False
-    with at(body):
-        for op in operations:
-            if op.kind is nd.reduce_sum and op.results[0].type.element.kind == "f":
-                insertion.location = op.location
-                result = _split(op, passes) or _scaled(op, summed)
-                if result is not None:
-                    op.results[0].replace_all_uses_with(result)
-                    changed = True
-            _count_passes(op, passes)
-            body.ops.append(op)
-    if changed:
+    summed = {(op.operands[0], op.attributes["axes"]) for op in body.ops if op.kind is nd.reduce_sum}
+
+    def rewrite(op: Op) -> Value | None:
+        return _split(op, passes) or _scaled(op, summed)
+
+    if rewrite_sums(function, rewrite, lambda op: _count_passes(op, passes)):
         eliminate_common_subexpressions(function)
         eliminate_dead_code(function)
     return function

@@ -12,9 +12,10 @@ import numpy as np
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir import types as ir_types
-from gradloomc.ir.builder import at, insertion
+from gradloomc.ir.builder import insertion
 from gradloomc.ir.core import Block, Op, Value
 from gradloomc.ir.extents import hint_of
+from gradloomc.lowering.sums import rewrite_sums
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
@@ -33,18 +34,7 @@ def move_numbers_out_of_sums(function: Op) -> Op:
     body = body_of(function)
     if not any(op.kind is nd.reduce_sum for op in body.ops):
         return function
-    operations, body.ops = body.ops, []
-    changed = False
-    with at(body):
-        for op in operations:
-            if op.kind is nd.reduce_sum and _is_large(op):
-                insertion.location = op.location
-                result = _scaled_sum(op)
-                if result is not None:
-                    op.results[0].replace_all_uses_with(result)
-                    changed = True
-            body.ops.append(op)
-    if changed:
+    if rewrite_sums(function, lambda op: _scaled_sum(op) if _is_large(op) else None):
         eliminate_dead_code(function)
         eliminate_common_subexpressions(function)
         canonicalize_function(function)
