@@ -141,30 +141,12 @@ class ProgramWriter:
             self.partials_slot = self.add_slot((), ir_types.i8)  # its size is known at the end
             temporaries.append(self.partials_slot)
         for moment, op in enumerate(self.body.ops[:-1]):
-            if op.kind is loops.alloc:
-                if op.results[0] not in self.slot_of:
-                    temporaries.append(self.new_slot(op.results[0]))
-            elif op.kind is loops.scratch:
-                self.scratch[op.results[0]] = op
-            elif op.kind is loops.view:
-                table = self.scratch if op.operands[0] in self.scratch else self.slot_of
-                table[op.results[0]] = table[op.operands[0]]  # type: ignore[index]
-            elif op.kind is loops.constant:
+            if op.kind is loops.constant:
                 continue
-            elif op.kind is loops.bounds:
+            if op.kind is loops.bounds:
                 checks.append(op)
-            elif op.kind is loops.extern:
-                temporaries += self.extern(op)
-            elif op.kind is loops.fill:
-                self.open_segment().fill(op)
-            elif op.kind is loops.gemm:
-                self.products += 1
-                self.count_bytes([op])
-                self.open_segment().gemm(op)
-            elif op.kind is loops.tiles:
-                self.run(op, op.regions[0].block.ops[:-1])
             else:
-                self.run(op, [op])
+                temporaries += self.add(op)
             self.touch(op, moment)
         if checks:
             status = self.add_slot((3,), ir_types.i64)
@@ -202,6 +184,29 @@ class ProgramWriter:
             status=status,
         )
         return program
+
+    def add(self, op: Op) -> list[int]:
+        """Add an op of the function's body; return the slots of the temporaries that it brings."""
+        if op.kind is loops.alloc:
+            return [] if op.results[0] in self.slot_of else [self.new_slot(op.results[0])]
+        if op.kind is loops.scratch:
+            self.scratch[op.results[0]] = op
+        elif op.kind is loops.view:
+            table = self.scratch if op.operands[0] in self.scratch else self.slot_of
+            table[op.results[0]] = table[op.operands[0]]  # type: ignore[index]
+        elif op.kind is loops.extern:
+            return list(self.extern(op))
+        elif op.kind is loops.fill:
+            self.open_segment().fill(op)
+        elif op.kind is loops.gemm:
+            self.products += 1
+            self.count_bytes([op])
+            self.open_segment().gemm(op)
+        elif op.kind is loops.tiles:
+            self.run(op, op.regions[0].block.ops[:-1])
+        else:
+            self.run(op, [op])
+        return []
 
     def run(self, op: Op, nests: Sequence[Op]) -> None:
         """Add a nest, or a group of nests and products, to the segment."""
