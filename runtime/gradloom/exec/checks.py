@@ -41,6 +41,30 @@ from gradloom.exec.words import (
     word,
 )
 
+# Tell whether `rank` extents are the wanted ones.
+_SAME_EXTENTS = f"""
+define internal i1 @gl_same_extents(ptr %dims, ptr %wanted, i64 %rank) {{
+entry:
+  br label %extent
+extent:
+  %d = phi i64 [ 0, %entry ], [ %d1, %same ]
+  %all = icmp eq i64 %d, %rank
+  br i1 %all, label %good, label %compare
+compare:
+{word("has", "dims", "%d")}
+{word("wants", "wanted", "%d")}
+  %equal = icmp eq i64 %has, %wants
+  br i1 %equal, label %same, label %bad
+same:
+  %d1 = add i64 %d, 1
+  br label %extent
+good:
+  ret i1 1
+bad:
+  ret i1 0
+}}
+"""
+
 
 def _argument(name: str, kind: str = "i64") -> str:
     return word(name, "record", getattr(ARGUMENT, name), kind)
@@ -124,19 +148,8 @@ header:
   br i1 %c123, label %extents, label %bad
 extents:
 {field("dims", "item", DIMS, "ptr")}
-  br label %extent
-extent:
-  %d = phi i64 [ 0, %extents ], [ %d1, %same ]
-  %all = icmp eq i64 %d, %rank
-  br i1 %all, label %data_of, label %compare
-compare:
-{word("has", "dims", "%d")}
-{word("wants", "payload", "%d")}
-  %equal = icmp eq i64 %has, %wants
-  br i1 %equal, label %same, label %bad
-same:
-  %d1 = add i64 %d, 1
-  br label %extent
+  %same_extents = call i1 @gl_same_extents(ptr %dims, ptr %payload, i64 %rank)
+  br i1 %same_extents, label %data_of, label %bad
 data_of:
 {field("data", "item", DATA, "ptr")}
   br label %bound
@@ -308,17 +321,8 @@ content:
   %c1234 = and i1 %c12, %c34
   br i1 %c1234, label %extent, label %bad
 extent:
-  %d = phi i64 [ 0, %content ], [ %d1, %same_extent ]
-  %all = icmp eq i64 %d, %rank
-  br i1 %all, label %bytewise, label %compare
-compare:
-{word("has", "dims", "%d")}
-{word("wants", "extents", "%d")}
-  %equal = icmp eq i64 %has, %wants
-  br i1 %equal, label %same_extent, label %bad
-same_extent:
-  %d1 = add i64 %d, 1
-  br label %extent
+  %same_extents = call i1 @gl_same_extents(ptr %dims, ptr %extents, i64 %rank)
+  br i1 %same_extents, label %bytewise, label %bad
 bytewise:
   %tail = and i64 %bytes, -8
   br label %eight
@@ -460,4 +464,4 @@ bad:
 }}
 """
 
-CHECKS = _DICT_OF + _MATCH + _WATCH + _MAY_DONATE
+CHECKS = _SAME_EXTENTS + _DICT_OF + _MATCH + _WATCH + _MAY_DONATE

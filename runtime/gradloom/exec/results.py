@@ -43,6 +43,30 @@ def result(name: str, kind: str = "i64") -> str:
     return word(name, "record", getattr(RESULT, name), kind)
 
 
+# Return the position of the first object of a list, from one on, that only the list refers to; or the list's length.
+_FREE = f"""
+define internal i64 @gl_free(ptr %spare, i64 %from) {{
+entry:
+{field("size", "spare", LENGTH)}
+{field("items", "spare", LIST_ITEMS, "ptr")}
+  br label %look
+look:
+  %k = phi i64 [ %from, %entry ], [ %k1, %taken ]
+  %none = icmp sge i64 %k, %size
+  br i1 %none, label %done, label %one
+one:
+{word("object", "items", "%k", "ptr")}
+{field("references", "object", REFERENCES, "i32")}
+  %free = icmp eq i32 %references, 1
+  br i1 %free, label %done, label %taken
+taken:
+  %k1 = add i64 %k, 1
+  br label %look
+done:
+  ret i64 %k
+}}
+"""
+
 # Note a new object in the list of those that are given again, as long as that is short.
 _NOTE = f"""
 define internal void @gl_note(ptr %spare, ptr %object, ptr %api) {{
@@ -79,15 +103,12 @@ entry:
 {field("items", "spare", LIST_ITEMS, "ptr")}
   br label %look
 look:
-  %k = phi i64 [ 0, %entry ], [ %k1, %taken ]
+  %from = phi i64 [ 0, %entry ], [ %k1, %altered ]
+  %k = call i64 @gl_free(ptr %spare, i64 %from)
   %none = icmp eq i64 %k, %size
-  br i1 %none, label %make, label %one
-one:
-{word("array_before", "items", "%k", "ptr")}
-{field("references", "array_before", REFERENCES, "i32")}
-  %free = icmp eq i32 %references, 1
-  br i1 %free, label %header, label %taken
+  br i1 %none, label %make, label %header
 header:
+{word("array_before", "items", "%k", "ptr")}
 {field("type", "array_before", TYPE, "ptr")}
 {field("has_rank", "array_before", NDIM, "i32")}
 {field("dims", "array_before", DIMS, "ptr")}
@@ -107,20 +128,11 @@ header:
   %c56 = and i1 %c5, %c6
   %c1234 = and i1 %c12, %c34
   %as_it_was = and i1 %c1234, %c56
-  br i1 %as_it_was, label %extent, label %taken
+  br i1 %as_it_was, label %extent, label %altered
 extent:
-  %d = phi i64 [ 0, %header ], [ %d1, %same ]
-  %all = icmp eq i64 %d, %rank
-  br i1 %all, label %again, label %compare
-compare:
-{word("has", "dims", "%d")}
-{word("wants", "extents", "%d")}
-  %equal = icmp eq i64 %has, %wants
-  br i1 %equal, label %same, label %taken
-same:
-  %d1 = add i64 %d, 1
-  br label %extent
-taken:
+  %same_extents = call i1 @gl_same_extents(ptr %dims, ptr %extents, i64 %rank)
+  br i1 %same_extents, label %again, label %altered
+altered:
   %k1 = add i64 %k, 1
   br label %look
 again:
@@ -142,20 +154,11 @@ entry:
 {use("IncRef", "Scalar")}
 {field("size", "spare", LENGTH)}
 {field("items", "spare", LIST_ITEMS, "ptr")}
-  br label %look
-look:
-  %k = phi i64 [ 0, %entry ], [ %k1, %taken ]
+  %k = call i64 @gl_free(ptr %spare, i64 0)
   %none = icmp eq i64 %k, %size
-  br i1 %none, label %make, label %one
-one:
-{word("number", "items", "%k", "ptr")}
-{field("references", "number", REFERENCES, "i32")}
-  %free = icmp eq i32 %references, 1
-  br i1 %free, label %fill, label %taken
-taken:
-  %k1 = add i64 %k, 1
-  br label %look
+  br i1 %none, label %make, label %fill
 fill:
+{word("number", "items", "%k", "ptr")}
   %place = getelementptr i8, ptr %number, i64 {NUMBER}
   call void %IncRef(ptr %number)
   %double = icmp eq i64 %bytes, 8
@@ -194,20 +197,11 @@ entry:
   %extents = getelementptr i64, ptr %record, i64 {RESULT.extents}
 {field("size", "spare", LENGTH)}
 {field("items", "spare", LIST_ITEMS, "ptr")}
-  br label %look
-look:
-  %k = phi i64 [ 0, %entry ], [ %k1, %taken ]
+  %k = call i64 @gl_free(ptr %spare, i64 0)
   %none = icmp eq i64 %k, %size
-  br i1 %none, label %ask, label %one
-one:
-{word("buffer", "items", "%k", "ptr")}
-{field("references", "buffer", REFERENCES, "i32")}
-  %free = icmp eq i32 %references, 1
-  br i1 %free, label %use, label %taken
-taken:
-  %k1 = add i64 %k, 1
-  br label %look
+  br i1 %none, label %ask, label %use
 use:
+{word("buffer", "items", "%k", "ptr")}
 {field("start", "buffer", DATA)}
   %beyond = add i64 %start, {ALIGNMENT - 1}
   %aligned = and i64 %beyond, -{ALIGNMENT}
@@ -372,4 +366,4 @@ bad:
 }}
 """
 
-RESULTS = _NOTE + _OWN + _NUMBER + _POOLED + _BUILD
+RESULTS = _FREE + _NOTE + _OWN + _NUMBER + _POOLED + _BUILD
