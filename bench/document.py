@@ -37,7 +37,8 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 def _of_run(run: Run | None, command: str, make: Callable[[Run], str]) -> str:
     if run is None:
         return f"\nNot measured yet: `{command}`.\n\n"
-    return f"\n{make(run)}\n{_conditions(run.machine, run.created)}; made by `{command}`.\n\n"
+    peers = "" if run.complete else " ".join(["", "--peers", *run.peers])
+    return f"\n{make(run)}\n{_conditions(run.machine, run.created)}; made by `{command}{peers}`.\n\n"
 
 
 def _conditions(machine: dict[str, Any], created: str) -> str:
@@ -145,8 +146,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "place": lambda: _of_run(newest(), TIMES, place_table),
     "first calls": lambda: _of_run(newest(), TIMES, first_call_table),
     "memory": lambda: _of_run(newest(), TIMES, memory_table),
-    "kept heap": lambda: _of_run(newest(keep_heap=True), KEPT, place_table),
-    "threads": lambda: _of_run(newest(threads=2), THREADS, threads_table),
+    "kept heap": lambda: _of_run(newest(keep_heap=True, some_peers=True), KEPT, place_table),
+    "threads": lambda: _of_run(newest(threads=2, some_peers=True), THREADS, threads_table),
     "roofline": lambda: _special(
         roofline.KIND,
         "The rows under the roof, and their times over the floor",

@@ -95,6 +95,7 @@ def run(
                 "processor": settings.processor,
                 "keep_heap": settings.keep_heap,
                 "threads": threads,
+                "every_row": len(workloads) == len(WORKLOADS),
                 "complete": len(workloads) == len(WORKLOADS) and len(names) == len(peers.PEERS),
             },
             rows=[describe(workload, settings.size) for workload in workloads],

@@ -104,6 +104,11 @@ class Run:
         """Whether no rows and no peers were left out of those that there were."""
         return self.settings.get("complete", True)
 
+    @property
+    def every_row(self) -> bool:
+        """Whether no rows were left out, whatever the peers."""
+        return self.settings.get("every_row", self.complete)
+
     def memory(self, row: str, peer: str) -> int | None:
         """Return the bytes that building and calling took at most, None if not known."""
         one = self.find(row, peer)
@@ -171,12 +176,21 @@ def stored(folder: Path = FOLDER) -> list[Run]:
     return sorted(runs, key=lambda run: run.created)
 
 
-def newest(folder: Path = FOLDER, size: str = "full", threads: int = 1, keep_heap: bool = False) -> Run | None:
-    """Return the newest complete run of its kind with gradloom in it, None if there is none."""
+def newest(
+    folder: Path = FOLDER,
+    size: str = "full",
+    threads: int = 1,
+    keep_heap: bool = False,
+    some_peers: bool = False,
+) -> Run | None:
+    """Return the newest run of its kind with every row and gradloom in it, None if there is none.
+
+    `some_peers`: a run that left out peers counts too.
+    """
     fitting = [
         run
         for run in stored(folder)
-        if run.complete
+        if (run.every_row if some_peers else run.complete)
         and (run.size, run.threads, bool(run.settings.get("keep_heap"))) == (size, threads, keep_heap)
         and any(peer["kind"] == "gradloom" for peer in run.peers.values())
     ]

@@ -376,6 +376,19 @@ def test_comparison_with_what_is_stored(tmp_path: Path) -> None:
     assert changes == {("a", "gradloom"): pytest.approx(2.0), ("a", "cpp"): pytest.approx(0.5)}
 
 
+def test_a_run_that_left_out_peers_stands_in_for_special_conditions_only(tmp_path: Path) -> None:
+    run = made_up_run()
+    some = {**run.settings, "every_row": True, "complete": False}
+    kept = replace(run, created="2026-11-21T10:00:00+00:00", settings={**some, "keep_heap": True})
+    plain = replace(run, created="2026-11-21T11:00:00+00:00", settings=some)
+    one_row = replace(kept, created="2026-11-21T12:00:00+00:00", settings={**kept.settings, "every_row": False})
+    for one in (run, kept, plain, one_row):
+        results.store(one, tmp_path)
+    assert results.newest(tmp_path, run.size) == run
+    assert results.newest(tmp_path, run.size, keep_heap=True) is None
+    assert results.newest(tmp_path, run.size, keep_heap=True, some_peers=True) == kept
+
+
 def rendered(run: Run, before: dict[tuple[str, str], Measurement]) -> str:
     stream = io.StringIO()
     Console(file=stream, width=report.WIDTH).print(report.report(run, before))
