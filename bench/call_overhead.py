@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import harness, peers, storage
+from bench.curves import call_times
+from bench.figures import draw_call_overhead
 from bench.report import seconds
 
 KIND = "call_overhead"
@@ -75,17 +77,9 @@ def run(names: list[str], quick: bool, duration: float, settings: harness.Settin
     return {"created": storage.now(), "machine": harness.describe_machine(), "peers": found}
 
 
-def curves(record: dict[str, Any]) -> dict[str, list[tuple[int, float]]]:
-    """Return median times by peer: pairs (numbers in the array, seconds)."""
-    return {
-        name: [(one["size"], one["median"]) for one in found["points"] if "median" in one]
-        for name, found in record["peers"].items()
-    }
-
-
 def table(record: dict[str, Any]) -> list[list[str]]:
     """Return the heading and a line per peer, at every other size."""
-    found = curves(record)
+    found = call_times(record)
     sizes = sorted({size for points in found.values() for size, _ in points})
     shown = [size for size in sizes if size in (2, 10, 100, *[10**power for power in range(3, 8)])]
     lines = [["numbers", *[f"{size:,}" for size in shown]]]
@@ -111,7 +105,6 @@ def main(arguments: list[str]) -> None:
         options.output.write_text(json.dumps(measure(options.child, tuple(options.sizes), duration)))
         sys.stdout.flush()
         os._exit(0)  # some libraries take seconds to take their threads down
-    from bench.figures import draw_call_overhead
 
     settings = harness.Settings(processor=options.processor, timeout=options.timeout)
     record = run(options.peers, options.quick, duration, settings)

@@ -23,6 +23,8 @@ from typing import Any
 
 from bench import harness, peers, programs, storage
 from bench.analysis import SUBJECT
+from bench.curves import first_calls
+from bench.figures import draw_compile_time
 from bench.report import seconds
 
 KIND = "compile_time"
@@ -176,18 +178,9 @@ def _said(one: dict[str, Any]) -> str:
     return f"{seconds(one['first']):>8}" + (f" ({split})" if split else "")
 
 
-def curves(record: dict[str, Any], family: str) -> dict[str, list[tuple[int, float]]]:
-    """Return first calls in seconds by peer: pairs (number of operations, seconds)."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for one in record["points"]:
-        if one["family"] == family and "first" in one:
-            found.setdefault(one["peer"], []).append((one["count"], one["first"]))
-    return found
-
-
 def table(record: dict[str, Any], family: str) -> list[list[str]]:
     """Return the heading and a line per peer: its first call by number of operations."""
-    found = curves(record, family)
+    found = first_calls(record, family)
     counts = sorted({count for points in found.values() for count, _ in points})
     lines = [["operations", *[f"{count:,}" for count in counts]]]
     for peer, points in found.items():
@@ -214,7 +207,6 @@ def main(arguments: list[str]) -> None:
         options.output.write_text(json.dumps(measure(name, family, int(count), options.later)))
         sys.stdout.flush()
         os._exit(0)  # some libraries take seconds to take their threads down
-    from bench.figures import draw_compile_time
 
     settings = harness.Settings(processor=options.processor, timeout=options.timeout)
     counts = tuple(options.counts or (QUICK_COUNTS if options.quick else COUNTS))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import storage
+from bench.curves import call_times, first_calls
 from bench.plot import COLOURS
 from bench.report import seconds
 
@@ -210,13 +211,11 @@ PHASE_COLOURS = {
 
 def draw_compile_time(record: dict[str, Any], path: Path) -> Path:
     """First calls over the size of the program, by family; and what gradloom's are spent on."""
-    from bench.compile_time import curves
-
     pyplot = _pyplot()
     families = list(dict.fromkeys(one["family"] for one in record["points"]))
     figure, axes = pyplot.subplots(2, max(len(families), 1), figsize=(14, 9), squeeze=False, layout="constrained")
     for family, axis, below in zip(families, axes[0], axes[1], strict=True):
-        _curves(axis, curves(record, family), str)
+        _curves(axis, first_calls(record, family), str)
         axis.set_title(f"{family} programs: first call in a fresh process", loc="left", fontsize=10, fontweight="bold")
         axis.set_xlabel("operations in the function (log scale)")
         _split(below, [one for one in record["points"] if one["family"] == family and "later" in one["peer"]])
@@ -254,11 +253,9 @@ def _split(axis: Any, points: list[dict[str, Any]]) -> None:
 
 def draw_call_overhead(record: dict[str, Any], path: Path) -> Path:
     """Left: time per call over the size of the array. Right: the same per number."""
-    from bench.call_overhead import curves
-
     pyplot = _pyplot()
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(14, 6), layout="constrained")
-    found = curves(record)
+    found = call_times(record)
     _curves(left, found, str)
     left.set_title("time per call", loc="left", fontsize=10, fontweight="bold")
     _curves(right, {name: [(n, time / n) for n, time in points] for name, points in found.items()}, str)

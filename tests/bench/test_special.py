@@ -18,6 +18,7 @@ import pytest
 
 from bench import call_overhead, compile_time, counts, harness, limits, programs, roofline, storage
 from bench.counts import OPERATIONS, count
+from bench.curves import call_times
 from bench.limits import Limits
 from bench.results import Measurement, Row, Run
 from bench.workload import Workload
@@ -230,7 +231,7 @@ def test_calls_over_the_size_are_checked_and_timed() -> None:
     points = call_overhead.measure("numpy", (2, 5), 0.002)
     assert [one["size"] for one in points] == [2, 5] and all(one["median"] > 0 for one in points)
     record = {"peers": {"numpy": {"points": [*points, {"size": 10, "failed": "wrong"}]}, "jax": {"points": []}}}
-    assert [size for size, _ in call_overhead.curves(record)["numpy"]] == [2, 5]
+    assert [size for size, _ in call_times(record)["numpy"]] == [2, 5]
     assert call_overhead.table(record)[0] == ["numbers", "2"]
 
 
