@@ -7,7 +7,6 @@ reading at `Scope`.
 
 import math
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from typing import Any
 
 from gradloomc.ir.amounts import Amount, Choice
@@ -36,6 +35,7 @@ class Scope:
     """
 
     __slots__ = (
+        "_bounds",
         "_extents",
         "assumed",
         "atoms",
@@ -72,6 +72,7 @@ class Scope:
         self.types: dict[Any, Any] = {}  # interned types with extents of this scope
         self.atoms: dict[str, tuple[Extent, Extent | int]] = {}  # floor quotients: numerator and divisor, in order
         self._extents: dict[tuple[Any, ...], Extent] = {}
+        self._bounds: dict[Any, tuple[int, int]] = {}  # of expressions, as long as no range of a symbol changes
         for name, (whole, divisor) in self.divided.items():
             terms = (((whole,), 1),)
             self.atoms[name] = (Extent(self, terms, self._value(terms)), divisor)
@@ -188,48 +189,52 @@ class Scope:
             high += coefficient * (most if coefficient > 0 else least)
         else:  # linear in symbols
             return low, high
-        return math.ceil(self._bound(x, -1)), math.floor(self._bound(x, 1))
+        found = self._bounds.get(x.terms)
+        if found is None:
+            found = self._bounds[x.terms] = (-self._most(x.terms, -1), self._most(x.terms, 1))
+        return found
 
-    def _bound(self, x: "Extent", side: int) -> Fraction:
-        """Return the lower (-1) or upper (1) bound; floor quotients that stand alone give way to plain quotients."""
-        terms: dict[Monomial, Fraction] = {}
-
-        def add(monomial: Monomial, coefficient: Fraction) -> None:
-            terms[monomial] = terms.get(monomial, Fraction(0)) + coefficient
-
-        pending = [(factors, Fraction(coefficient)) for factors, coefficient in x.terms]
+    def _most(self, x: tuple[tuple[Monomial, int], ...], sign: int) -> int:
+        """Return what sign * x is never above; floor quotients that stand alone give way to plain quotients."""
+        scale = 1  # of all coefficients, so that they are whole
+        terms: Terms = {}
+        pending = [(factors, sign * coefficient) for factors, coefficient in x]
         while pending:
             factors, coefficient = pending.pop()
             atom = self.atoms.get(factors[0]) if len(factors) == 1 else None
             if atom is None or type(atom[1]) is Extent:
-                add(factors, coefficient)
+                terms[factors] = terms.get(factors, 0) + coefficient
                 continue
             numerator, divisor = atom
-            share = coefficient / divisor
+            share, rest = divmod(coefficient, divisor)
+            if rest:
+                share, scale = coefficient, scale * divisor
+                terms = {monomial: each * divisor for monomial, each in terms.items()}
+                pending = [(monomial, each * divisor) for monomial, each in pending]
             pending += [(inner, share * factor) for inner, factor in numerator.terms]
-            if (coefficient > 0) != (side > 0):  # the quotient may be as much as (divisor - 1) / divisor smaller
-                add((), -share * (divisor - 1))
-        total = Fraction(0)
+            if share < 0:  # the quotient may be as much as (divisor - 1) / divisor smaller
+                terms[()] = terms.get((), 0) - share * (divisor - 1)
+        total = 0
         for factors, coefficient in terms.items():
-            ends = (Fraction(1), Fraction(1))
+            least = most = 1
             for name in factors:
-                a, b = ends
-                c, d = self._range(name)
-                products = (a * c, a * d, b * c, b * d)
-                ends = (min(products), max(products))
-            total += coefficient * (ends[1] if (coefficient > 0) == (side > 0) else ends[0])
-        return total
+                low, high = self._range(name)
+                products = (least * low, least * high, most * low, most * high)
+                least, most = min(products), max(products)
+            total += coefficient * (most if coefficient > 0 else least)
+        return total // scale
 
     def _range(self, name: str) -> tuple[int, int]:
         if name in self.low:
             return self.low[name], self.high[name]
-        numerator, divisor = self.atoms[name]
-        low, high = self.bounds(numerator)
-        least, most = self.bounds(divisor) if type(divisor) is Extent else (divisor, divisor)
-        if least <= 0:
-            return -FAR, FAR
-        ends = (low // least, low // most, high // least, high // most)
-        return min(ends), max(ends)
+        found = self._bounds.get(name)
+        if found is None:
+            numerator, divisor = self.atoms[name]
+            low, high = self.bounds(numerator)
+            least, most = self.bounds(divisor) if type(divisor) is Extent else (divisor, divisor)
+            ends = (-FAR, FAR) if least <= 0 else (low // least, low // most, high // least, high // most)
+            found = self._bounds[name] = (min(ends), max(ends))
+        return found
 
     # --- conditions ---------------------------------------------------------------------------------------------------
 
@@ -270,6 +275,7 @@ class Scope:
             self.low[name] = max(self.low[name], -(constant // coefficient))
         else:
             self.high[name] = min(self.high[name], constant // -coefficient)
+        self._bounds.clear()
 
     def is_zero(self, x: "Extent | int") -> bool:
         """Tell whether x == 0, and note that as a guard, or as an assumption, where it is not known already."""
