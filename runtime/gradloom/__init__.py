@@ -1,16 +1,21 @@
 """gradloom: plain NumPy functions in, native gradients out.
 
 What every first call needs is imported here, so that `import gradloom` pays for it once and the first call does not;
-LLVM is loaded by the first compilation, everything else when it is first used.
+LLVM is loaded by the first compilation (on a machine that has never compiled it starts meanwhile, in its own process),
+everything else when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any
 
+import gradloom.beginning  # first of all
 import gradloom.derivatives
 import gradloom.exec.executable
 import gradloom.program
 import gradloom.resizing
 import gradloom.transforms  # noqa: F401  (imported for its cost alone, as those above)
+from gradloomc.codegen.tiers import tiers
+
+tiers.expect()
 
 __version__ = "0.1.0"
 

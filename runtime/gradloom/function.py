@@ -24,7 +24,7 @@ from gradloom.guards import Guards
 from gradloom.inspection import Inspectable
 from gradloom.signature import Call, Parameters, Static, caller_location
 from gradloom.tree_code import picker_of
-from gradloomc.codegen.native import expect_compilation
+from gradloomc.codegen.tiers import expect_program
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.errors import UnsupportedError
@@ -147,7 +147,7 @@ class UserFunction:
                 found = self.primals.get(key)
                 if found is None:
                     if isinstance(self.fun, types.FunctionType):
-                        expect_compilation(marshal.dumps(self.fun.__code__, 2))  # (later formats vary)
+                        expect_program(marshal.dumps(self.fun.__code__, 2))  # (later formats vary)
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
                     # Anew each time: tracing may have changed what the function reads.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,68 @@ def test_it_says_the_same_as_llvm_here(process: LlvmProcess) -> None:
     large = TEXT + "; " + "x" * (1 << 20)  # more than fits into a socket at once
     assert process.emit(large) == here.emit(large)
     assert process.started == 1
+
+
+@needs_process
+def test_what_is_expected_is_compiled_meanwhile_and_once(process: LlvmProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    send = process._send
+    monkeypatch.setattr(process, "_send", lambda data: (sent.append(data), send(data)))
+    texts = [TEXT.replace("42", str(k)) for k in range(5)]
+    for text in [*texts, texts[0]]:
+        process.expect(text)
+    assert len(sent) == 5  # nothing was waited for
+    assert process._host is None or not process._waiting
+    here = jit.compiler()
+    for text in reversed(texts):
+        assert process.emit(text) == here.emit(text)
+    assert len(sent) == 5 and process.started == 1 and not process._waiting
+    assert process.emit(texts[0]) == here.emit(texts[0])
+    assert len(sent) == 6
+
+
+@needs_process
+def test_neither_side_waits_for_the_other_to_read(process: LlvmProcess) -> None:
+    """Requests and answers larger than the sockets hold are on their way at once."""
+    values = ", ".join(f"i64 {k}" for k in range(60_000))
+    texts = [f"@t{k} = constant [60000 x i64] [{values}]\n{TEXT}" for k in range(4)]
+    for text in texts:
+        process.expect(text, 0)
+    answers = [process.emit(text, 0) for text in texts]
+    assert min(map(len, answers)) > 480_000 and process.started == 1
+
+
+@needs_process
+def test_what_is_expected_when_it_ends_is_asked_again(process: LlvmProcess) -> None:
+    right = process.emit(TEXT)
+    os.kill(process.pid, signal.SIGKILL)
+    process.expect(TEXT)
+    assert process.emit(TEXT) == right and process.started == 2
+
+
+@needs_process
+def test_it_imports_what_it_needs() -> None:
+    program = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from gradloomc.codegen import llvm_server
+llvm_server._import_jit().compiler()
+print(*sorted(sys.modules))
+"""
+    command = [sys.executable, "-I", "-S", "-c", program, *llvm_process._paths()]
+    modules = set(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split())
+    assert "llvmlite.binding.targets" in modules
+    assert not modules & {"numpy", "typing", "re", "llvmlite.ir.types", "llvmlite.binding.executionengine"}
+
+
+@needs_process
+def test_on_a_new_machine_it_starts_with_the_import(tmp_path: Path) -> None:
+    program = "import gradloom\nfrom gradloomc.codegen import llvm_process\nprint(llvm_process.has_begun())"
+    store = {"GRADLOOM_CACHE": "", "GRADLOOM_CACHE_DIR": str(tmp_path / "store")}
+    assert [run(program, **store) for _ in range(2)] == ["True\n", "False\n"]
+    (tmp_path / "file").touch()
+    nowhere = {"GRADLOOM_CACHE": "", "GRADLOOM_CACHE_DIR": str(tmp_path / "file" / "store")}
+    assert run(program, **nowhere) == run(program) == "False\n"  # no place, or none wanted
 
 
 @needs_process

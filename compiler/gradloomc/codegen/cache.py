@@ -118,6 +118,16 @@ class Store:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         return is_private(self.directory)
 
+    def create(self) -> bool:
+        """Make the directory; return whether there was none and now is."""
+        if not self.directory:
+            return False
+        try:
+            os.makedirs(self.directory, mode=0o700)
+        except OSError:
+            return False
+        return True
+
     def _path(self, key: str) -> str:
         return f"{self.directory}/{key[0]}/{key}"
 

@@ -10,15 +10,20 @@ constants near the code, so that an instruction can name one as its operand: LLV
 loads a 64-bit address into a register first.
 """
 
+from __future__ import annotations
+
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from gradloomc.codegen.host import Host
+
+TYPE_CHECKING = False  # LLVM's process starts without `typing`
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 _lock = threading.Lock()
 if hasattr(os, "register_at_fork"):

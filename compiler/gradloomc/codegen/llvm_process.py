@@ -1,10 +1,10 @@
 """LLVM in a process of its own: text goes there, objects come back, and the user's process never holds LLVM's memory.
 
 LLVM takes some 70 MB as soon as it is used, and cannot be given back. So the first module that has to be compiled
-starts a small interpreter that imports jit.py and nothing of NumPy; it ends after a while without work, or with the
-process that started it. It is no child (a shell starts it in the background), so that nobody waits for it by mistake.
-A text that LLVM cannot survive costs that process, not the user's. Where it cannot be had (no POSIX, no shell, an
-interpreter inside another program), LLVM is used in this process.
+starts a small interpreter (`llvm_server.py`) that imports jit.py and nothing of NumPy; it ends after a while without
+work, or with the process that started it. It is no child (a shell starts it in the background), so that nobody waits
+for it by mistake. A text that LLVM cannot survive costs that process, not the user's. Where it cannot be had (no POSIX,
+no shell, an interpreter inside another program), LLVM is used in this process.
 
 Environment:
     GRADLOOM_LLVM_PROCESS: "0" or "off" uses LLVM in this process.
@@ -15,21 +15,21 @@ import importlib.machinery
 import os
 import sys
 import threading
+from collections import deque
 from typing import Any
 
-from gradloomc.codegen.host import Host, decode_host, encode_host
+from gradloomc.codegen.host import Host, decode_host
 
-__all__ = ["LlvmProcess", "begin", "has_begun", "llvm", "peak_bytes", "serve"]
+__all__ = ["LlvmProcess", "begin", "expect", "has_begun", "llvm", "peak_bytes"]
 
-# How long the process waits for work. Programs that are going to be compiled mostly come close after one another.
-_IDLE_SECONDS = 30.0
 _START_SECONDS = 60.0
 _FAMILY, _STREAM, _NO_SIGNAL = 1, 1, 0x4000  # AF_UNIX, SOCK_STREAM, MSG_NOSIGNAL (Linux)
 # Requests: an optimisation level and a text to compile, or a text to show as assembly. Replies: how it went.
 _ASSEMBLY = b"a"
+_READ, _WRITE = 1, 4  # POLLIN, POLLOUT
 _HEAD, _REPLY_HEAD = 9, 17  # a letter and a length; replies also say how much memory the process has taken
 
-_START = "import sys; sys.path[:0] = sys.argv[1:]; from gradloomc.codegen.llvm_process import serve; serve()"
+_START = "import sys; sys.path[:0] = sys.argv[1:]; from gradloomc.codegen.llvm_server import serve; serve()"
 _SHELL = '"$@" 0<&3 3<&- >/dev/null 2>&1 &'
 
 _lock = threading.Lock()
@@ -39,8 +39,30 @@ class _Lost(Exception):
     """The process is gone."""
 
 
+class _Request:
+    """Something that the process was or is to be asked, and its answer once there is one."""
+
+    __slots__ = ("answer", "content", "tries")
+
+    def __init__(self, kind: bytes, text: str):
+        data = text.encode()
+        self.content = kind + len(data).to_bytes(_HEAD - 1, "little") + data
+        self.tries = 0
+        self.answer: tuple[bytes, bytes] | None = None
+
+    def read(self) -> bytes:
+        assert self.answer is not None
+        status, content = self.answer
+        if status != b"+":
+            raise RuntimeError(content.decode(errors="replace"))
+        return content
+
+
 class LlvmProcess:
     """The other end of a process that compiles; it is started again when it has ended for want of work.
+
+    Requests are answered in their order. What is going to be compiled can be asked for beforehand (`expect`): it is
+    compiled while this process does something else.
 
     Attributes:
         pid: of the process, once something has been heard from it.
@@ -51,6 +73,9 @@ class LlvmProcess:
     def __init__(self) -> None:
         self._socket: Any = None
         self._host: Host | None = None
+        self._waiting: deque[_Request] = deque()  # sent, but not answered
+        self._expected: dict[tuple[str, int], _Request] = {}
+        self._received = bytearray()
         self.pid = self.started = self.peak_bytes = 0
         self._start()
 
@@ -77,43 +102,61 @@ class LlvmProcess:
             RuntimeError: LLVM does not understand the text.
             OSError: the process cannot be had.
         """
-        return self._ask(b"%d" % level, text)
+        with _lock:
+            request = self._expected.pop((text, level), None)
+            return self._finish(request or self._ask(_Request(b"%d" % level, text)))
+
+    def expect(self, text: str, level: int = 1) -> None:
+        """Have a module compiled that `emit` will be asked for, without waiting for it; not while others wait."""
+        if _lock.acquire(blocking=False):
+            try:
+                if (text, level) not in self._expected:
+                    self._expected[text, level] = self._ask(_Request(b"%d" % level, text))
+            finally:
+                _lock.release()
 
     def assembly(self, text: str) -> str:
         """Return the machine code of a module as assembly text; raises as `emit`."""
-        return self._ask(_ASSEMBLY, text).decode()
+        with _lock:
+            return self._finish(self._ask(_Request(_ASSEMBLY, text))).decode()
 
     def forget(self) -> None:
         """Close this end; the process ends when nobody holds the other one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+            self._received.clear()
 
-    def _ask(self, kind: bytes, text: str) -> bytes:
-        content = text.encode()
-        request = kind + len(content).to_bytes(_HEAD - 1, "little") + content
-        with _lock:
+    # --- requests and answers, in order ---
+
+    def _ask(self, request: _Request) -> _Request:
+        if self._socket is not None:  # otherwise it is sent with all that waits
             try:
-                status, answer = self._try(request)
+                self._send(request.content)
+            except (_Lost, ConnectionError):
+                self.forget()
+        self._waiting.append(request)
+        return request
+
+    def _finish(self, request: _Request) -> bytes:
+        while request.answer is None:
+            try:
+                if self._socket is None:
+                    self._start()
+                    for other in self._waiting:
+                        self._send(other.content)
+                if self._host is None:
+                    self._meet()
+                answer = self._receive()
             except (_Lost, ConnectionError):  # it may just have ended, for want of work
                 self.forget()
-                try:
-                    status, answer = self._try(request)
-                except (_Lost, ConnectionError) as error:
-                    self.forget()
-                    raise RuntimeError("LLVM ended without an answer to this module") from error
-        if status != b"+":
-            raise RuntimeError(answer.decode(errors="replace"))
-        return answer
-
-    def _try(self, request: bytes) -> tuple[bytes, bytes]:
-        if self._socket is None:
-            self._start()
-        if self._host is None:
-            self._meet()
-        assert self._socket is not None
-        self._socket.sendall(request, _NO_SIGNAL if sys.platform == "linux" else 0)
-        return self._receive()
+                first = self._waiting[0]
+                first.tries += 1
+                if first.tries > 1:
+                    self._waiting.popleft().answer = b"-", b"LLVM ended without an answer to this module"
+            else:
+                self._waiting.popleft().answer = answer
+        return request.read()
 
     def _start(self) -> None:
         """Start the process.
@@ -141,34 +184,64 @@ class LlvmProcess:
             os.waitpid(pid, 0)  # the shell, which does not wait for what it started
         except ChildProcessError:
             pass  # this program lets the system reap its children
+        ours.settimeout(0.0)
         self._socket = ours
         self._host = None
         self.started += 1
 
     def _meet(self) -> None:
         """Hear from a process that was started that it is ready."""
-        self._socket.settimeout(_START_SECONDS)
         try:
-            _, answer = self._receive()
+            _, answer = self._receive(_START_SECONDS)
             self.pid = int.from_bytes(answer[:8], "little")
             self._host = decode_host(answer[8:])
         except (OSError, ValueError) as error:
             raise _Lost from error
-        self._socket.settimeout(None)
 
-    def _receive(self) -> tuple[bytes, bytes]:
-        head = self._read(_REPLY_HEAD)
+    # --- bytes ---
+
+    def _send(self, data: bytes) -> None:
+        """Send all of it; what comes meanwhile is kept, or both sides might wait for each other to read."""
+        rest = memoryview(data)
+        while rest:
+            if self._ready(_READ | _WRITE) & _READ:
+                self._take()
+            try:
+                rest = rest[self._socket.send(rest, _NO_SIGNAL if sys.platform == "linux" else 0) :]
+            except BlockingIOError:
+                pass
+
+    def _receive(self, seconds: float | None = None) -> tuple[bytes, bytes]:
+        head = self._read(_REPLY_HEAD, seconds)
         self.peak_bytes = max(self.peak_bytes, int.from_bytes(head[9:], "little"))
-        return head[:1], self._read(int.from_bytes(head[1:9], "little"))
+        return head[:1], self._read(int.from_bytes(head[1:9], "little"), seconds)
 
-    def _read(self, size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
-            part = self._socket.recv(min(size - len(parts), 1 << 20))
-            if not part:
+    def _read(self, size: int, seconds: float | None) -> bytes:
+        while len(self._received) < size:
+            if not self._ready(_READ, seconds):
                 raise _Lost
-            parts += part
-        return bytes(parts)
+            self._take()
+        found = bytes(self._received[:size])
+        del self._received[:size]
+        return found
+
+    def _take(self) -> None:
+        try:
+            part = self._socket.recv(1 << 20)
+        except BlockingIOError:
+            return
+        if not part:
+            raise _Lost
+        self._received += part
+
+    def _ready(self, events: int, seconds: float | None = None) -> int:
+        """Wait until it can be read from or written to; return which, 0 if that takes too long."""
+        import select
+
+        poll = select.poll()
+        poll.register(self._socket, events)
+        found = poll.poll(None if seconds is None else seconds * 1e3)
+        return found[0][1] if found else 0
 
 
 def _folder_of(package: str) -> str | None:
@@ -209,6 +282,15 @@ def begin() -> None:
             atexit.register(_close)
 
 
+def expect(text: str, level: int = 1) -> None:
+    """Have the process, if there is one, compile a module that will be asked for; returns at once."""
+    if isinstance(_process, LlvmProcess):
+        try:
+            _process.expect(text, level)
+        except OSError:
+            pass  # who asks for it will see
+
+
 def llvm() -> Any:
     """Return LLVM, there or here: `.host`, `.emit(text, level)`, `.assembly(text)`."""
     global _process
@@ -247,71 +329,3 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     # A child that is forked while another thread compiles would wait for the lock for ever.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork_in_child)
-
-
-# --- in the process ---
-
-
-def serve() -> None:
-    """Answer requests on standard input until it ends, or nothing has come for a while."""
-    import resource
-    import select
-
-    os.chdir("/")
-    compiler = _import_jit().compiler()
-
-    def reply(status: bytes, content: bytes) -> None:
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        message = memoryview(status + len(content).to_bytes(8, "little") + peak.to_bytes(8, "little") + content)
-        while message:
-            message = message[os.write(0, message) :]
-
-    reply(b"+", os.getpid().to_bytes(8, "little") + encode_host(compiler.host))
-    while select.select([0], [], [], _IDLE_SECONDS)[0]:
-        head = _read_all(_HEAD)
-        text = _read_all(int.from_bytes(head[1:], "little")).decode()
-        try:
-            kind = head[:1]
-            answer = compiler.assembly(text).encode() if kind == _ASSEMBLY else compiler.emit(text, int(kind))
-        except RuntimeError as error:
-            reply(b"-", str(error).encode())
-        else:
-            reply(b"+", answer)
-    os._exit(0)  # taking LLVM down takes time
-
-
-def _import_jit() -> Any:
-    """Import LLVM; without `importlib.resources`, which takes a third of the time and only says where a file is."""
-    import types
-    from contextlib import contextmanager
-
-    class Folder(str):
-        def __truediv__(self, name: str) -> str:
-            return f"{self}/{name}"
-
-    @contextmanager
-    def as_file(path: Any) -> Any:
-        yield path
-
-    brief: Any = types.ModuleType("importlib.resources")
-    brief.files, brief.as_file = lambda package: Folder(sys.modules[package].__path__[0]), as_file
-    sys.modules["importlib.resources"] = brief
-    try:
-        from gradloomc.codegen import jit
-    except (ImportError, AttributeError, TypeError, OSError):  # another llvmlite, which asks for more
-        for name in [name for name in sys.modules if name.startswith(("llvmlite", "importlib.resources"))]:
-            del sys.modules[name]
-        from gradloomc.codegen import jit
-    return jit
-
-
-def _read_all(size: int) -> bytes:
-    """Read so many bytes from standard input; end if the other side has."""
-    parts = bytearray()
-    while len(parts) < size:
-        part = os.read(0, min(size - len(parts), 1 << 20))
-        if not part:
-            os._exit(0)
-        parts += part
-    return bytes(parts)

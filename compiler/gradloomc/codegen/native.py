@@ -13,16 +13,18 @@ from gradloomc.codegen.cache import digest, store
 from gradloomc.codegen.elf import NotFlat, flatten
 from gradloomc.codegen.host import Host, decode_host, encode_host, host_key
 from gradloomc.codegen.image import CannotLoad, decode, encode, load
-from gradloomc.codegen.llvm_process import begin, has_begun, llvm
+from gradloomc.codegen.llvm_process import begin, expect, has_begun, llvm
 from gradloomc.codegen.source import Source
 
 __all__ = [
     "Counts",
     "Given",
     "Module",
+    "begin_on_new_machine",
     "compile_module",
     "counts",
     "expect_compilation",
+    "expect_module",
     "find_module",
     "forget_modules",
     "host",
@@ -82,6 +84,24 @@ def expect_compilation(source: bytes) -> None:
         store().put(key, b"seen")  # also where LLVM runs already: the next process is to know
     if not begun and (_host is None or not seen):
         begin()
+
+
+def begin_on_new_machine() -> None:
+    """Have LLVM started if nothing was ever compiled for this user; returns at once.
+
+    Whoever imports us on such a machine is going to compile, and LLVM takes as long to start as we do to be imported.
+    The store is made, so that this happens once. Without a place for it there is no telling, and nothing is started.
+    """
+    if store().create():
+        begin()
+
+
+def expect_module(text: str, level: int = 1) -> None:
+    """Have a module that is going to be asked for compiled meanwhile, if LLVM is there and nobody has compiled it."""
+    if has_begun():
+        key = None if _host is None else module_key(Source(text), level)
+        if key is None or (key not in _modules and store().get(key) is None):
+            expect(text, level)
 
 
 def _known_host() -> Host | None:

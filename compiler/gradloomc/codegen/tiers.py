@@ -29,11 +29,21 @@ from gradloomc.codegen.cache import digest
 from gradloomc.codegen.fingerprint import fingerprint
 from gradloomc.codegen.image import process_symbol
 from gradloomc.codegen.mathlib import is_library_symbol, library_text
-from gradloomc.codegen.native import Given, Module, compile_module, counts, find_module, host, module_key
+from gradloomc.codegen.native import (
+    Given,
+    Module,
+    compile_module,
+    counts,
+    expect_compilation,
+    expect_module,
+    find_module,
+    host,
+    module_key,
+)
 from gradloomc.codegen.program import NativeStep, Program
 from gradloomc.codegen.source import Source
 
-__all__ = ["Tiers", "compile_program", "library_addresses", "tiers"]
+__all__ = ["Tiers", "compile_program", "expect_program", "library_addresses", "tiers"]
 
 # From the estimate of `nest_work`, which is for the second tier, to the seconds that the first takes.
 _CYCLES_PER_SECOND = 1.5e9
@@ -180,6 +190,11 @@ class Tiers:
             self.free = _load_trampolines(given, start)
         return self.free.pop()
 
+    def expect(self) -> None:
+        """Have the trampolines compiled before the first program asks for them, if LLVM is there."""
+        if not self._kept and enabled():
+            expect_module(_trampolines_text())
+
     # --- the thread ---
 
     def _start(self) -> None:
@@ -318,3 +333,9 @@ if hasattr(os, "register_at_fork"):
 def compile_program(program: Program) -> Module:
     """Return the code of a program that was written for this machine."""
     return tiers.compile(program, host().function_attributes)
+
+
+def expect_program(source: bytes) -> None:
+    """Have LLVM started, and what all programs need compiled, if nothing of this source was seen on this machine."""
+    expect_compilation(source)
+    tiers.expect()

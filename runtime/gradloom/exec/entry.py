@@ -24,7 +24,7 @@ from gradloom.exec.words import (
     use,
     word,
 )
-from gradloomc.codegen.native import compile_module
+from gradloomc.codegen.native import compile_module, expect_module
 
 # Run a plan on the data at `found`: take a frame, make the results, run the segments, build what is returned.
 _RUN = f"""
@@ -377,3 +377,9 @@ def entry_address() -> int:
     if _address is None:
         _address = compile_module(entry_text(), ["gl_call"]).addresses["gl_call"]
     return _address
+
+
+def expect_entry() -> None:
+    """Have it compiled meanwhile, if LLVM is there and this machine has not compiled it."""
+    if _address is None:
+        expect_module(entry_text())

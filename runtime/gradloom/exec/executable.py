@@ -18,6 +18,7 @@ from gradloom.exec import blas, shared_products, threads
 from gradloom.exec.arena import arena_of
 from gradloom.exec.binding import binder, expectations
 from gradloom.exec.callable import NativeCallable
+from gradloom.exec.entry import expect_entry
 from gradloom.exec.externs import prepare_extern
 from gradloom.exec.memory import pool
 from gradloom.exec.programs import Frames, NativeProgram, Plans, bytes_of
@@ -73,6 +74,8 @@ class Stats(NamedTuple):
 def native_functions(program: LoweredProgram) -> tuple[dict[str, Any], bool]:
     """Return the callables of a program's segments, and whether they were there without compiling."""
     code = compile_program(program)
+    if code.source == "llvm":
+        expect_entry()
     return {symbol: _SIGNATURE(address) for symbol, address in code.addresses.items()}, code.source != "llvm"
 
 
