@@ -14,6 +14,7 @@ from gradloomc.ir.core import Op
 from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
+from gradloomc.lowering.halve import halve_pairs
 from gradloomc.lowering.jam import jam_rows
 from gradloomc.lowering.lift import lift_small_weights
 from gradloomc.lowering.loops import lower_to_loops
@@ -49,6 +50,7 @@ _PREPARE: dict[str, Callable[[Op], Op]] = {
 _KERNELS: dict[str, Callable[[Op], Op]] = {"fuse": fuse_function}
 _LOOPS: dict[str, Callable[[Op, Target], Op]] = {
     "to-loops": lambda function, target: lower_to_loops(function, target.vector_bits),
+    "halve-pairs": lambda function, _: halve_pairs(function),
     "share-in-tiles": lambda function, _: share_in_tiles(function),
     "relieve-divider": lambda function, target: relieve_divider(function, target.features),
     "lift-weights": lambda function, _: lift_small_weights(function),

@@ -11,6 +11,7 @@ from typing import Any
 from gradloomc.codegen import gemm
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.chunk import Chunk
+from gradloomc.codegen.halved import HalvedNestWriter
 from gradloomc.codegen.instructions import Vector, memory_scalar
 from gradloomc.codegen.nest import NestWriter, Text
 from gradloomc.codegen.nest_context import Buffer, Sizes
@@ -130,7 +131,8 @@ class FunctionWriter:
     def nest_writer(self, op: Op, rows: tuple[str, str] | None = None) -> NestWriter:
         self.number += 1
         buffers = {value: self.buffer(value) for value in op.operands}
-        return NestWriter(op, buffers, self.number, self.entry, self.places.sizes, rows, self.chunk)
+        writer = HalvedNestWriter if "halved" in op.attributes else NestWriter
+        return writer(op, buffers, self.number, self.entry, self.places.sizes, rows, self.chunk)
 
     def tiles(self, op: Op, within: tuple[str, str] | None = None) -> None:
         """Write nests that take turns on tiles of rows: of all rows, or of those in [low, high)."""

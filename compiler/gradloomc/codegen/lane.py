@@ -10,6 +10,7 @@ from gradloomc.codegen.nest_context import (
     NestContext,
     Piece,
     is_literal,
+    moving_dims,
     plus,
     product,
 )
@@ -74,6 +75,8 @@ class Lane:
                 self.scatter(op, value)
             elif op in nest.accumulators:
                 updates[op] = self.accumulate(op, value)
+                if nest.mirrored and moving_dims(op):
+                    self.mirror(op, value)
             else:
                 self.combine_in_memory(op, value)
         return updates
@@ -434,19 +437,38 @@ class Lane:
         iota = ", ".join(f"i64 {k}" for k in range(self.width))
         return self.body.emit(f"icmp sge {kind} <{iota}>, {self.v.splat(covered, ir_types.i64)}", self.v.of("i1"))
 
-    def combined(self, op: Op, old: str, value: str) -> str:
-        """Return one step of a reduction; lanes that do not count keep what they had (masked: one instruction)."""
+    def combined(self, op: Op, old: str, value: str, negative: bool = False) -> str:
+        """Return one step of a reduction; lanes that do not count keep what they had (masked: one instruction).
+
+        What is added is subtracted if it is `negative`.
+        """
         how, element = op.attributes["combine"], op.operands[0].type
-        factors = added_product(op)
-        if factors is None:
-            new = combine(self.v, how, element, old, value)
+        kind, factors = self.v.type(element), added_product(op)
+        if factors is not None:
+            first = self.value(factors[0])
+            if negative:
+                first = self.body.emit(f"fneg {kind} {first}", kind)
+            new = self.v.intrinsic("fma", element, first, self.value(factors[1]), old)
+        elif negative:
+            new = self.body.fresh(f"fsub {kind} {old}, {value}", kind)
         else:
-            new = self.v.intrinsic("fma", element, self.value(factors[0]), self.value(factors[1]), old)
+            new = combine(self.v, how, element, old, value)
         counted = self.counted(op)
         return new if counted is None else self.v.select(counted, element, new, old)
 
     def accumulate(self, op: Op, value: str) -> str:
         return self.combined(op, self.nest.partial[op], value)
+
+    def mirror(self, op: Op, value: str) -> None:
+        """Combine what the mirror images of the points have into the elements of the innermost dimension."""
+        nest, buffer = self.nest, self.nest.buffers[op.operands[1]]
+        index_map = [(nest.inner - dim if dim >= 0 else dim, *rest) for dim, *rest in nest.target_map(op)]
+        base = nest.element_pointer(self.row, buffer, nest.offset(self.row, buffer, index_map, nest.inner))
+        memory = memory_scalar(buffer.element)
+        pointer = self.body.emit(f"getelementptr {memory}, ptr {base}, i64 {self.point}", "ptr")
+        old = self.fresh_vector(memory, pointer, None, buffer)
+        new = self.combined(op, old, value, op.attributes["mirror"] < 0)
+        self.write_vector(buffer, index_map, base, new, None)
 
     def combine_in_memory(self, op: Op, value: str) -> None:
         """Combine into a result that keeps the innermost dimension, or that outer loops come back to."""

@@ -87,6 +87,8 @@ class NestContext:
         self.static: tuple[int, ...] = op.attributes["extents"]
         self.width: int = op.attributes["width"]
         self.in_place: bool = op.attributes.get("in_place", False)  # no point may be stored twice
+        self.halved: bool = op.attributes.get("halved", False)
+        self.mirrored = False  # the code at hand visits points for their mirror images too
         self.ops = list(op.regions[0].block.ops[:-1])
         self.inner = len(self.static) - 1
         self.sinks = [op for op in self.ops if op.kind in loops.SINKS]

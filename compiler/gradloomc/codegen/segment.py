@@ -67,7 +67,7 @@ class ChunkWriter(FunctionWriter):
         self.chunk: Chunk = self.open_chunk(dim, unit)
 
     def open_chunk(self, dim: int, unit: int) -> Chunk:
-        """Compute where the chunk begins and ends: units are dealt out evenly."""
+        """Compute where the chunk begins and ends: units are dealt out evenly, or rows that get shorter by their points."""
         over_pieces = self.op.kind is loops.nest and dim == len(self.op.attributes["extents"]) - 1
         length = longest_piece(self.op) if over_pieces else self.extent
         emit = self.entry.emit
@@ -75,11 +75,26 @@ class ChunkWriter(FunctionWriter):
         after = emit("add i64 %k, 1", "i64")
 
         def beginning(k: str) -> str:
+            if "halved" in self.op.attributes:
+                return self.rows_before(k, count, units)
             share = emit(f"udiv i64 {emit(f'mul i64 {k}, {units}', 'i64')}, {count}", "i64")
             return emit(f"mul i64 {share}, {points}", "i64")
 
         first, last = emit("icmp eq i64 %k, 0", "i1"), emit(f"icmp eq i64 {after}, {count}", "i1")
         return Chunk(over_pieces, beginning("%k"), beginning(after), first, last)
+
+    def rows_before(self, k: str, count: str, rows: str) -> str:
+        """Return how many rows of a triangle, the longest ones, hold k of `count` equal parts of its points."""
+        emit = self.entry.emit
+        self.entry.declare("declare double @llvm.sqrt.f64(double)")
+        left, parts, all_rows = (
+            emit(f"sitofp i64 {number} to double", "double")
+            for number in (emit(f"sub i64 {count}, {k}", "i64"), count, rows)
+        )
+        share = emit(f"fdiv double {left}, {parts}", "double")
+        side = emit(f"call double @llvm.sqrt.f64(double {share})", "double")
+        before = emit(f"fmul double {all_rows}, {emit(f'fsub double 1.0, {side}', 'double')}", "double")
+        return emit(f"fptosi double {before} to i64", "i64")
 
     def write(self) -> str:
         """Return the text of the function."""

@@ -8,7 +8,9 @@ k of a load, or ~k in the `dims` of a `loops.scatter`, stands for the k-th of th
 a call of the BLAS. The attribute
 `chunk = [dim, unit, count]` of a nest or of nests in tiles says that a dimension falls into so many chunks that may run
 on any thread (`lowering/parallelize.py`), `in_place` that no point is stored twice (`lowering/donate.py`), `jam` that
-it is written for so many rows at once, and again for those that are left (`lowering/jam.py`).
+it is written for so many rows at once, and again for those that are left (`lowering/jam.py`), and `halved` that its
+two dimensions are two of the same: what a reduction adds up at (j, i) is `mirror` times what it adds up at (i, j), so
+that one of both points need be visited (`lowering/halve.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,15 +18,33 @@ from typing import Any
 
 from gradloomc.dialects import kernel
 from gradloomc.ir.core import Op
+from gradloomc.ir.errors import VerifyError
 from gradloomc.ir.opdef import OpDef
 from gradloomc.ir.types import MemRefType, Type, memref
+
+
+def _verify_nest(op: Op) -> None:
+    extents, halved = op.attributes["extents"], op.attributes.get("halved", False)
+    if halved and (len(extents) != 2 or extents[0] != extents[1]):
+        raise VerifyError("a halved 'loops.nest' op has two dimensions of one extent", op.location)
+    for inner in op.regions[0].block.ops[:-1]:
+        sign = inner.attributes.get("mirror")
+        if inner.kind in SINKS and (sign is not None) != halved:
+            raise VerifyError("a 'loops.nest' op is halved if all that it does is mirrored reductions", op.location)
+        if sign is None:
+            continue
+        moving = [dim for dim in inner.attributes["dims"] if dim >= 0]
+        if sign not in (1, -1) or moving not in ([], [0]) or (moving and inner.attributes["dims"][-1] != 0):
+            raise VerifyError("a mirrored 'loops.reduce' op adds up numbers, or along its last axis", inner.location)
+
 
 nest = OpDef(
     "loops.nest",
     "A loop nest over buffers; see the dialect's description.",
-    type_rule=lambda *buffers, extents, width, chunk=None, in_place=False, jam=1, step=1: (),
+    type_rule=lambda *buffers, extents, width, chunk=None, in_place=False, jam=1, step=1, halved=False: (),
     attributes=("extents", "width"),
     effects=True,
+    verify=_verify_nest,
 )
 tiles = OpDef(
     "loops.tiles",
@@ -59,7 +79,7 @@ store = OpDef(
 reduce = OpDef(
     "loops.reduce",
     "Combine a scalar into the buffer at the mapped point, for points with low <= point < high.",
-    type_rule=lambda value, buffer, combine, dims, low, high: (),
+    type_rule=lambda value, buffer, combine, dims, low, high, mirror=1: (),
     attributes=("combine", "dims", "low", "high"),
     effects=True,
 )

@@ -38,7 +38,7 @@ def jam_rows(function: Op) -> Op:
 def _gains(nest: Op) -> bool:
     """Tell whether a nest is light, reduces its rows or adds them up, and reads or adds to what all rows share."""
     extents = nest.attributes["extents"]
-    if len(extents) != 2 or nest.attributes["width"] == 1 or extents[0] < LEAST_ROWS:
+    if len(extents) != 2 or nest.attributes["width"] == 1 or "halved" in nest.attributes or extents[0] < LEAST_ROWS:
         return False
     ops = nest.regions[0].block.ops[:-1]
     if any(op.kind in (kernel.index, kernel.inside, loops.store, loops.scatter) for op in ops):

@@ -40,6 +40,9 @@ COPY_BYTES_PER_CYCLE = 8
 COPIES_SHARE = 80
 # A dimension with fewer chunks than this is cut only where the other one has no more.
 FEW_CHUNKS = 8
+# In a halved nest the first chunk has fewer rows than others, because they are longer: with so many for each chunk, on
+# average, it has two.
+HALVED_ROWS = 4
 # From so many tiles on a chunk has whole ones.
 MANY_TILES = 16
 # Of fewer, one with matrix products has a multiple of so many rows: a call for less is slow.
@@ -101,6 +104,8 @@ def nest_work(op: Op) -> tuple[int, int]:
         share = max(4, element.itemsize) / BYTES_PER_CYCLE if depth == inner and wide else 0.5
         at_depth[depth + 1] += round(_cost(inside, inner) * share * PARTS)
     arithmetic = sum([math.prod(extents[:dims]) * parts for dims, parts in enumerate(at_depth) if parts])
+    if "halved" in op.attributes:
+        arithmetic //= 2
     for value in dict.fromkeys(op.operands):
         size = bytes_of(value)
         traffic += size * PARTS // (MEMORY_BYTES_PER_CYCLE if size >= CACHE_BYTES else CACHE_BYTES_PER_CYCLE)
@@ -149,9 +154,10 @@ def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
         return None
     inner = len(extents) - 1
     found: list[tuple[int, int, int, int]] = []
-    for dim in sorted({0, inner}):
+    for dim in [0] if "halved" in op.attributes else sorted({0, inner}):
         copies = copies_bytes([op], dim)
-        unit, count = _inner_chunks(op, work, copies) if dim == inner else (1, chunk_count(extents[0], work, copies))
+        rows = extents[0] // HALVED_ROWS if "halved" in op.attributes else extents[0]
+        unit, count = _inner_chunks(op, work, copies) if dim == inner else (1, chunk_count(rows, work, copies))
         if count > 1:
             found.append((copies or 0, dim, unit, count))
     if len(found) > 1:  # compared only where there is a choice: what is asked of an extent narrows where programs fit
@@ -232,7 +238,8 @@ def copied(steps: Sequence[Op], dim: int) -> dict[Value, tuple[str, Op]]:
         for op in step.regions[0].block.ops:
             if op.kind in (loops.reduce, loops.scatter):
                 dims = op.attributes["dims"]
-                if dim not in dims and (op.kind is loops.scatter or max(dims, default=-1) >= 0):
+                everywhere = dim not in dims or "mirror" in op.attributes
+                if everywhere and (op.kind is loops.scatter or max(dims, default=-1) >= 0):
                     found[op.operands[1]] = op.attributes["combine"], step
     return found
 

@@ -7,6 +7,7 @@ from gradloomc.ir.core import Module
 from gradloomc.lowering.ahead import ask_ahead
 from gradloomc.lowering.donate import donate_buffers
 from gradloomc.lowering.fuse import fuse_function
+from gradloomc.lowering.halve import halve_pairs
 from gradloomc.lowering.jam import jam_rows
 from gradloomc.lowering.lift import lift_small_weights
 from gradloomc.lowering.loops import lower_to_loops
@@ -18,6 +19,19 @@ from gradloomc.lowering.reassociate import split_sums
 from gradloomc.lowering.scaling import move_numbers_out_of_sums
 from gradloomc.lowering.share import share_in_tiles
 from gradloomc.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class HalvePairs(Pass):
+    """Let nests over all pairs whose terms are symmetric visit each pair once."""
+
+    name: ClassVar[str] = "halve-pairs"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = reads
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            halve_pairs(function)
 
 
 @dataclass(frozen=True)

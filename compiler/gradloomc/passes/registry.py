@@ -18,6 +18,7 @@ PASSES: dict[str, str] = {
     "donate": "gradloomc.lowering.passes:Donate",
     "fuse": "gradloomc.lowering.passes:Fuse",
     "fuse-multiply-add": "gradloomc.lowering.passes:FuseMultiplyAdd",
+    "halve-pairs": "gradloomc.lowering.passes:HalvePairs",
     "jam-rows": "gradloomc.lowering.passes:JamRows",
     "lift-weights": "gradloomc.lowering.passes:LiftWeights",
     "linearize": "gradloomc.ad.passes:Linearize",
