@@ -19,6 +19,7 @@ from gradloomc.ir.inline import copy_function
 from gradloomc.ir.location import Location
 from gradloomc.ir.printer import print_op
 from gradloomc.lowering.fuse import fuse_function
+from gradloomc.lowering.halve import reason_for_halves
 from gradloomc.lowering.materialize import plan_materialization
 from gradloomc.lowering.products import explain_products
 from gradloomc.pipelines import clean, end_differentiation, lower, prepare, to_kernels, to_loops
@@ -136,6 +137,9 @@ def _loops(function: Op) -> list[tuple[str, ...]]:
             shape = " x ".join(map(str, op.attributes["extents"]))
             reason = f"{op.attributes['jam']} rows at once: light, and rows share what they read or add to"
             found[shape, reason, _place(op.location)] = None
+        elif op.kind is loops.nest and "halved" in op.attributes:
+            shape = " x ".join(map(str, op.attributes["extents"]))
+            found[shape, f"each pair once: {reason_for_halves(op)}", _place(op.location)] = None
     return list(found)
 
 

@@ -32,7 +32,7 @@ class HalvedNestWriter(NestWriter):
         self.mirrored = False
 
     def add_total(self, body: Body, acc: Accumulator, vector: str) -> None:
-        """Combine a vector of partial results into the running total: those of mirrored points, of everything, twice."""
+        """Combine a vector of partial results into a total: twice into one of everything, where points are mirrored."""
         if self.mirrored and not moving_dims(acc.op):
             kind = Vector(body, self.width).type(acc.element)
             vector = body.fresh(f"fadd {kind} {vector}, {vector}", kind)

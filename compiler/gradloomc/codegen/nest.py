@@ -158,7 +158,8 @@ class NestWriter(NestContext):
         stem = f"%n{self.number}r{self.sinks.index(op)}"
         how, depth = op.attributes["combine"], len(moving_dims(op))
         is_sum, by_row = how == "add" and element.kind == "f", depth == self.inner
-        blocked = is_sum and not (by_row and not self.halved and self.static[self.inner] <= 2 * BLOCK_VECTORS * self.width)
+        short = by_row and not self.halved and self.static[self.inner] <= 2 * BLOCK_VECTORS * self.width
+        blocked = is_sum and not short
         compensated = blocked and not (by_row and self.inner and self.static[-1] <= BLOCK_VECTORS**2 * self.width)
         acc = Accumulator(op, element, how, depth, stem, stem + "e", blocked, compensated)
         lanes = self.total_lanes(Body(), acc)

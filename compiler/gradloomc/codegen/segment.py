@@ -67,7 +67,7 @@ class ChunkWriter(FunctionWriter):
         self.chunk: Chunk = self.open_chunk(dim, unit)
 
     def open_chunk(self, dim: int, unit: int) -> Chunk:
-        """Compute where the chunk begins and ends: units are dealt out evenly, or rows that get shorter by their points."""
+        """Compute where the chunk begins and ends: units are dealt out evenly, rows that get shorter by points."""
         over_pieces = self.op.kind is loops.nest and dim == len(self.op.attributes["extents"]) - 1
         length = longest_piece(self.op) if over_pieces else self.extent
         emit = self.entry.emit

@@ -35,7 +35,7 @@ def _verify_nest(op: Op) -> None:
             continue
         moving = [dim for dim in inner.attributes["dims"] if dim >= 0]
         if sign not in (1, -1) or moving not in ([], [0]) or (moving and inner.attributes["dims"][-1] != 0):
-            raise VerifyError("a mirrored 'loops.reduce' op adds up numbers, or along its last axis", inner.location)
+            raise VerifyError("a mirrored 'loops.reduce' op adds up numbers, or along its last axis", op.location)
 
 
 nest = OpDef(

@@ -60,6 +60,15 @@ def _is_over_pairs(nest: Op) -> bool:
     return all(not any(op.attributes["low"]) and op.attributes["high"] == extents for op in sums)
 
 
+def reason_for_halves(nest: Op) -> str:
+    """Return why a nest is halved."""
+    ops = nest.regions[0].block.ops[:-1]
+    depths = loop_depths(ops)
+    cost = sum(op.kind.cost for op in ops if op.results and depths[op.result] == 1)
+    sums = sum(len(_moving(op)) for op in ops if op.kind is loops.reduce)
+    return f"terms are symmetric, and {cost:.0f} additions cost more than {sums} more sums in memory"
+
+
 def _is_sum(op: Op) -> bool:
     if op.kind is not loops.reduce or op.attributes["combine"] != "add":
         return False
@@ -72,7 +81,7 @@ def _moving(op: Op) -> list[int]:
 
 
 def _signs(nest: Op, copies: Copies) -> list[int] | None:
-    """Return for each sum the sign by which its terms change where both points are exchanged; None if one is unknown."""
+    """Return for each sum the sign by which its terms change where both points are exchanged; None if unknown."""
     reflection, signs = Reflection(copies), []
     for op in nest.regions[0].block.ops[:-1]:
         if op.kind is loops.reduce:

@@ -1,14 +1,12 @@
 """Reflections: how the scalars of a nest over pairs change when its two dimensions are exchanged.
 
-The distance of two points is the same seen from either, their difference changes its sign. `Reflection` proves such
+Two points have one distance, whichever comes first, but their difference changes its sign. `Reflection` proves such
 relations op by op for what a nest over (i, j) computes: is a value at (j, i) another value's number at (i, j), or the
-negative of it? It looks through copies of arrays: points that were transposed to be read in vectors are the same points.
+negative of it? It looks through copies of arrays: points that were transposed to be read in vectors are the same.
 It knows scalars, loads and index maps, and nothing of what is done with its answers.
 """
 
 from collections.abc import Iterable
-
-import numpy as np
 
 from gradloomc.dialects import kernel, loops
 from gradloomc.dialects import scalar as s
@@ -54,7 +52,7 @@ class Copies:
             if buffer in self.sources:
                 source, loaded, dims = self.sources[buffer]
                 places = dict(zip(dims, index_map, strict=True))
-                buffer, index_map = source, tuple([_through(entry, places) for entry in loaded])
+                buffer, index_map = source, tuple(_through(entry, places) for entry in loaded)
             elif op is not None and op.kind is loops.view and _long(op.operands[0]) == _long(buffer):
                 kept = iter(_along_long(buffer, index_map))
                 buffer = op.operands[0]
@@ -66,7 +64,7 @@ class Copies:
 def _copied(sink: Op, extents: tuple[int, ...]) -> tuple[Value, IndexMap, tuple[int, ...]] | None:
     """Return what a store of a whole nest copies: (source, its map, the nest's dimension along each axis)."""
     loaded, dims = sink.operands[0].op, sink.attributes["dims"]
-    if sink.kind is not loops.store or loaded is None or loaded.kind is not loops.load or len(loaded.operands) > 1:
+    if sink.kind is not loops.store or loaded is None or loaded.kind is not loops.load or loaded.operands[1:]:
         return None
     if sorted(dims) != list(range(len(extents))) or sink.attributes["high"] != extents or any(sink.attributes["low"]):
         return None
@@ -143,22 +141,13 @@ class Reflection:
     def of_loads(self, x: Op, y: Op) -> Relation | None:
         """Compare two elements of arrays."""
         exchanged = tuple([(1 - dim if dim >= 0 else dim, *rest) for dim, *rest in x.attributes["map"]])
-        if len(x.operands) > 1:  # picked by integers
+        if x.operands[1:]:  # picked by integers
             same = x.operands[0] is y.operands[0] and exchanged == y.attributes["map"]
             pairs = zip(x.operands[1:], y.operands[1:], strict=True)
             return SAME if same and all(self.of(p, q) == SAME for p, q in pairs) else None
         source, place = self.copies.origin(x.operands[0], exchanged)
         other, other_place = self.copies.origin(y.operands[0], y.attributes["map"])
-        if source is not other:
-            return None
-        if place == other_place:
-            return SAME
-        table = source.op is not None and source.op.kind is loops.constant
-        if table and place == other_place[::-1] and {place, other_place} == {((0, 1, 0), (1, 1, 0)), ((1, 1, 0), (0, 1, 0))}:
-            array = source.op.attributes["value"].to_array()  # type: ignore[union-attr]
-            array = array.reshape([extent for extent in array.shape if extent != 1])
-            return SAME if np.array_equal(array, array.T) and array.dtype.kind != "f" else None
-        return None
+        return SAME if source is other and place == other_place else None
 
     def of_sums(self, x: Op, y: Op) -> Relation | None:
         """Compare two sums or differences of two terms, whose order does not matter."""
