@@ -69,11 +69,11 @@ def recomputed(plan: Plan, operations: list[Op]) -> list[tuple[Value, int, float
     found = []
     for op in operations:
         value = op.results[0]
-        levels = passes.get(value, frozenset())
-        if len(levels) < 2 or plan.is_loaded(value) or not plan.is_inlined(op):
+        levels = passes.get(value, 0)
+        if levels.bit_count() < 2 or plan.is_loaded(value) or not plan.is_inlined(op):
             continue
         users = list(value.uses)
         chained = any(passes.get(user.results[0]) == levels for user in users if user.results)
         if not chained and plan.cost.get(value, 0.0) >= _WORTH_A_LINE and value.type.rank:
-            found.append((value, len(levels), plan.cost[value]))
+            found.append((value, levels.bit_count(), plan.cost[value]))
     return found

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradloom import compile_grad
+from gradloom.exec import arena as layout
 from gradloom.exec.arena import ALIGNMENT, arrange
 
 temporaries = st.lists(
@@ -29,6 +30,15 @@ def test_no_two_in_use_overlap(found: list[tuple[int, int, int]]) -> None:
                 assert apart
     busiest = max((sum(s for s, a, b in found if a <= t <= b) for t in range(21)), default=0)
     assert busiest <= arena.size <= sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(temporaries)
+def test_few_and_many_are_laid_out_alike(found: list[tuple[int, int, int]]) -> None:
+    order = sorted(range(len(found)), key=lambda k: -found[k][0])
+    sizes = [-(-size // ALIGNMENT) * ALIGNMENT for size, _, _ in found]
+    lifetimes = [(first, last) for _, first, last in found]
+    assert layout._place_few(order, sizes, lifetimes) == layout._place_many(order, sizes, lifetimes)
 
 
 def test_a_chain_takes_two() -> None:

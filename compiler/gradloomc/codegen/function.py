@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradloomc.codegen import gemm
+from gradloomc.codegen.blocks import MOST_INSTRUCTIONS, short_blocks
 from gradloomc.codegen.body import Body
 from gradloomc.codegen.chunk import Chunk
 from gradloomc.codegen.halved import HalvedNestWriter
 from gradloomc.codegen.instructions import Vector, memory_scalar
+from gradloomc.codegen.mathlib import LIBRARY
 from gradloomc.codegen.nest import NestWriter, Text
 from gradloomc.codegen.nest_context import Buffer, Sizes
 from gradloomc.dialects import loops
@@ -279,7 +281,10 @@ class FunctionWriter:
         if not body:
             return ""
         start = ["  br label %start", "start:"]
-        return "\n".join([*self.head(), *self.allocas, *self.entry.lines, *start, *body, "  ret void", "}"])
+        lines = [*self.head(), *self.allocas, *self.entry.lines, *start, *body, "  ret void"]
+        if LIBRARY in self.places.features and len(lines) > MOST_INSTRUCTIONS:  # the first tier is to be compiled soon
+            lines = short_blocks(lines)
+        return "\n".join([*lines, "}"])
 
 
 def fill_literal(value: Any, element: ScalarType) -> str:

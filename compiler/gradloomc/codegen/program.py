@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gradloomc.codegen import gemm
+from gradloomc.codegen.blocks import is_divided
 from gradloomc.codegen.function import Places
 from gradloomc.codegen.mathlib import LIBRARY, uses_library
 from gradloomc.codegen.segment import Segment
@@ -317,6 +318,6 @@ def write_program(
     convention = convention or gemm.Convention()
     program = ProgramWriter(function, attributes, convention, library).write()
     work = sum([_cycles(op) for op in loops.untiled(body_of(function).ops) if op.kind is loops.nest])
-    if not library or not uses_library(program.text):
+    if not library or not (uses_library(program.text) or is_divided(program.text)):
         return program._replace(work=work)
     return program._replace(work=work, written_out=lambda: write_program(function, attributes, convention))

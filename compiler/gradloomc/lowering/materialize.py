@@ -426,28 +426,31 @@ def _keep_expensive(plan: Plan, operations: list[Op]) -> bool:
             continue
         plan.cost[value] = _inline_cost(plan, op)
         levels = passes[value]
-        if len(levels) < 2 or plan.cost[value] <= STORE_COST or value.type.rank == 0:
+        if levels.bit_count() < 2 or plan.cost[value] <= STORE_COST or value.type.rank == 0:
             continue
         if len(value.uses) == 1:
             (user,) = value.uses
             if plan.is_inlined(user) and passes.get(user.results[0]) == levels and value not in plan.reasons:
                 continue
-        plan.store(value, f"needed by {len(levels)} passes and dearer to recompute than to read")
+        plan.store(value, f"needed by {levels.bit_count()} passes and dearer to recompute than to read")
     return len(plan.stored) > before
 
 
-def passes_that_need(plan: Plan, operations: list[Op]) -> dict[Value, frozenset[int]]:
-    """Return the levels at which each value is computed."""
-    used_at: dict[Value, set[int]] = {}
-    needed: dict[Value, frozenset[int]] = {}
+def passes_that_need(plan: Plan, operations: list[Op]) -> dict[Value, int]:
+    """Return the levels at which each value is computed, as an integer with a bit for each of them.
+
+    A program of many reductions has thousands of levels, and each value may be needed at all of them.
+    """
+    used_at: dict[Value, int] = {}
+    needed: dict[Value, int] = {}
     for op in reversed(operations):
         value = op.results[0]
-        levels = used_at.get(value, set())
+        levels = used_at.get(value, 0)
         if plan.is_loaded(value) or not plan.is_inlined(op):
-            levels = {plan.executed[op]}
+            levels = 1 << plan.executed[op]
         elif value in plan.reasons:  # a result that its users recompute in their own pass
-            levels = levels | {plan.executed[op]}
-        needed[value] = frozenset(levels)
+            levels |= 1 << plan.executed[op]
+        needed[value] = levels
         for operand in op.operands:
-            used_at.setdefault(operand, set()).update(levels)
+            used_at[operand] = used_at.get(operand, 0) | levels
     return needed
