@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gradloom
-from gradloom.exec import callable, layout, programs, tables, words
+from gradloom.exec import callable, frames, layout, tables, words
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.entry import entry_address
 from gradloom.exec.executable import BINDER_FROM_CALL, Executable
@@ -81,13 +81,32 @@ def test_it_agrees_with_the_general_path(shape: tuple[int, ...], monkeypatch: py
     [
         np.arange(12.0).reshape(3, 4)[:, ::-1],
         np.asfortranarray(np.arange(12.0).reshape(3, 4)),
-        np.arange(12.0).reshape(3, 4).astype(">f8"),
         np.arange(24.0).reshape(3, 8)[:, 1::2],
+        np.broadcast_to(np.arange(4.0), (3, 4)),
+        np.frombuffer(bytearray(b"x" + np.arange(12.0).tobytes()), np.uint8)[1:].view(np.float64).reshape(3, 4),
+    ],
+    ids=["negative strides", "Fortran", "strided", "broadcast", "misaligned"],
+)
+def test_arrays_with_other_strides_are_copied(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = warm(build([tensor((3, 4), f64)] * 2, lambda x, y: [nd.sub(nd.exp(x), y)]), *np.zeros((2, 3, 4)))
+    expected = np.exp(given) - given
+    before, references = given.copy(), sys.getrefcount(given)
+    blocks = sys.getallocatedblocks()
+    for _ in range(300):
+        np.testing.assert_allclose(natively(compiled, monkeypatch, given, given)[0], expected, rtol=1e-14, atol=1e-14)
+    assert sys.getrefcount(given) == references and sys.getallocatedblocks() - blocks < 100
+    np.testing.assert_array_equal(given, before)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.arange(12.0).reshape(3, 4).astype(">f8"),
         np.arange(12.0).reshape(3, 4).astype(np.dtype(np.float64, metadata={"unit": "m"})),
         np.arange(12.0).reshape(3, 4).view(type("Own", (np.ndarray,), {})),
         np.arange(12.0).reshape(3, 4).tolist(),
     ],
-    ids=["negative strides", "Fortran", "big-endian", "strided", "metadata", "subclass", "list"],
+    ids=["big-endian", "metadata", "subclass", "list"],
 )
 def test_what_it_cannot_read_takes_the_general_path(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = warm(build([tensor((3, 4), f64)], lambda x: [nd.exp(x)]), np.zeros((3, 4)))
@@ -203,7 +222,8 @@ def test_what_refers_to_a_small_result_keeps_it(number: bool) -> None:
         keeper, place = hold(result), id(result)
         del result
         others = [f(np.zeros(4)) for _ in range(3 * words.SPARE)]
-        assert place not in {id(other) for other in others}, name
+        ended = name == "weak" and keeper() is None  # then another one may lie at the same place
+        assert ended or place not in {id(other) for other in others}, name
         assert keeper is not None
 
 
@@ -272,7 +292,7 @@ def test_temporaries_are_allocated_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_large_temporaries_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs.Frames, "KEPT_BYTES", -1)
+    monkeypatch.setattr(frames.Frames, "KEPT_BYTES", -1)
     compiled = warm(square(6), np.zeros(6))
     assert compiled.native is not None and not compiled.native.frames.kept
     before = sum(type(each) is tables.Table for each in gc.get_objects())

@@ -7,12 +7,16 @@ results may be written into arguments' memory.
 from gradloom.exec.layout import (
     CELL_CONTENT,
     DATA,
-    DESCR,
+    DICT_KEYS,
     DIMS,
     FLAGS,
+    KEYS_COUNT,
+    KEYS_INDICES,
+    KEYS_KIND,
+    KEYS_MASK,
+    KEYS_OF_NAMES,
     LENGTH,
     LIST_ITEMS,
-    NDIM,
     NUMBER,
     TUPLE_ITEMS,
     TYPE,
@@ -22,48 +26,36 @@ from gradloom.exec.words import (
     ARGUMENT,
     ARRAY,
     ASK,
+    C_ORDER,
+    CARRAY,
     CELL,
     CONTENT,
     DICT,
     DICT_CONTENT,
     EQUAL,
     FIXED,
+    FRAME_WORDS,
     INSTANCE,
     LIST,
     LIST_CONTENT,
+    MEMBERS,
     NAME,
+    NAME_ENTRY,
     NUMBER_OBJECT,
+    PLACED_NAME,
     READABLE,
     TUPLE,
     WATCHED,
+    WRITTEN,
+    count_up,
+    drop,
     field,
+    put,
+    same_header,
+    same_words,
     use,
     word,
 )
-
-# Tell whether `rank` extents are the wanted ones.
-_SAME_EXTENTS = f"""
-define internal i1 @gl_same_extents(ptr %dims, ptr %wanted, i64 %rank) {{
-entry:
-  br label %extent
-extent:
-  %d = phi i64 [ 0, %entry ], [ %d1, %same ]
-  %all = icmp eq i64 %d, %rank
-  br i1 %all, label %good, label %compare
-compare:
-{word("has", "dims", "%d")}
-{word("wants", "wanted", "%d")}
-  %equal = icmp eq i64 %has, %wants
-  br i1 %equal, label %same, label %bad
-same:
-  %d1 = add i64 %d, 1
-  br label %extent
-good:
-  ret i1 1
-bad:
-  ret i1 0
-}}
-"""
 
 
 def _argument(name: str, kind: str = "i64") -> str:
@@ -74,7 +66,7 @@ def _argument(name: str, kind: str = "i64") -> str:
 _DICT_OF = f"""
 define internal ptr @gl_dict_of(ptr %item, ptr %api) {{
 entry:
-{use("GenericGetDict", "ErrClear", "DecRef")}
+{use("GenericGetDict", "ErrClear")}
   %attributes = call ptr %GenericGetDict(ptr %item, ptr null)
   %none = icmp eq ptr %attributes, null
   br i1 %none, label %clear, label %borrow
@@ -82,20 +74,17 @@ clear:
   call void %ErrClear()
   ret ptr null
 borrow:
-  call void %DecRef(ptr %attributes)
+{drop("attributes")}
   ret ptr %attributes
 }}
 """
 
-# Compare `count` objects with records; note addresses of data by slot in `found`, the objects behind them in `held`.
-# Returns the record after the last one, or null.
+# Compare `count` objects with records; note addresses of data by slot in `slots`, the objects behind them in `held`.
+# Returns the record after the last one, or null. Arrays are compared here, without calls; all else below.
 _MATCH = f"""
-define internal ptr @gl_match(ptr %items, i64 %count, ptr %records, ptr %found, ptr %held, ptr %api) {{
+define internal ptr @gl_match(ptr %items, i64 %count, ptr %records, ptr %slots, ptr %held, ptr %api) {{
 entry:
-{use("array", "list", "dict", "RichCompareBool", "ErrClear", "DictNext")}
-  %position = alloca i64
-  %key = alloca ptr
-  %value = alloca ptr
+{use("array")}
   br label %loop
 loop:
   %k = phi i64 [ 0, %entry ], [ %k1, %next ]
@@ -104,6 +93,49 @@ loop:
   br i1 %done, label %good, label %one
 one:
 {word("item", "items", "%k", "ptr")}
+  %k1 = add i64 %k, 1
+{_argument("kind")}
+  %by_header = icmp eq i64 %kind, {ARRAY}
+  br i1 %by_header, label %maybe_array, label %other
+maybe_array:
+{_argument("object", "ptr")}
+{_argument("extra")}
+{same_header("is", "item", "object", "extra", READABLE, READABLE, "header", "other")}
+header:
+{field("dims", "item", DIMS, "ptr")}
+  %payload = getelementptr i64, ptr %record, i64 {ARGUMENT.payload}
+{same_words("extent", "dims", "payload", "extra", "header", "data_of", "other")}
+data_of:
+{field("data", "item", DATA, "ptr")}
+{_argument("slot")}
+  %pslot = getelementptr ptr, ptr %slots, i64 %slot
+  store ptr %data, ptr %pslot
+  %pheld = getelementptr ptr, ptr %held, i64 %slot
+  store ptr %item, ptr %pheld
+  %after = getelementptr i64, ptr %payload, i64 %extra
+  br label %next
+other:
+  %rest = call preserve_mostcc ptr @gl_match_other(ptr %item, ptr %record, ptr %slots, ptr %held, ptr %api)
+  %mismatch = icmp eq ptr %rest, null
+  br i1 %mismatch, label %bad, label %next
+next:
+  %following = phi ptr [ %after, %data_of ], [ %rest, %other ]
+  br label %loop
+good:
+  ret ptr %record
+bad:
+  ret ptr null
+}}
+"""
+
+# Compare one object with its record, as above. An array with other strides is copied.
+_MATCH_OTHER = f"""
+define internal preserve_mostcc ptr @gl_match_other(ptr %item, ptr %record, ptr %slots, ptr %held, ptr %api) {{
+entry:
+{use("array", "list", "dict", "RichCompareBool", "ErrClear", "DictNext")}
+  %position = alloca i64
+  %key = alloca ptr
+  %value = alloca ptr
 {field("type", "item", TYPE, "ptr")}
 {_argument("kind")}
 {_argument("slot")}
@@ -120,49 +152,57 @@ one:
     i64 {LIST}, label %a_list
     i64 {DICT}, label %a_dict
     i64 {INSTANCE}, label %an_instance
+    i64 {MEMBERS}, label %with_members
+    i64 {WRITTEN}, label %written
   ]
 array_or_number:
-  %is_array = icmp eq ptr %type, %array
-  br i1 %is_array, label %header, label %maybe_number
-maybe_number:
   %type_word = ptrtoint ptr %type to i64
   %is_scalar = icmp eq i64 %type_word, %other
-  br i1 %is_scalar, label %number_data, label %bad
+  br i1 %is_scalar, label %number_data, label %maybe_array
 number:
   %is_number = icmp eq ptr %type, %object
   br i1 %is_number, label %number_data, label %bad
 number_data:
   %inside = getelementptr i8, ptr %item, i64 {NUMBER}
   br label %bound
-header:
-{field("descr", "item", DESCR, "ptr")}
-{field("flags", "item", FLAGS, "i32")}
-{field("rank32", "item", NDIM, "i32")}
-  %rank = sext i32 %rank32 to i64
-  %readable = and i32 %flags, {READABLE}
-  %c1 = icmp eq ptr %descr, %object
-  %c2 = icmp eq i32 %readable, {READABLE}
-  %c3 = icmp eq i64 %rank, %extra
-  %c12 = and i1 %c1, %c2
-  %c123 = and i1 %c12, %c3
-  br i1 %c123, label %extents, label %bad
-extents:
+maybe_array:
+{same_header("strided", "item", "object", "extra", 0, 0, "any_strides", "bad")}
+any_strides:
 {field("dims", "item", DIMS, "ptr")}
-  %same_extents = call i1 @gl_same_extents(ptr %dims, ptr %payload, i64 %rank)
-  br i1 %same_extents, label %data_of, label %bad
-data_of:
-{field("data", "item", DATA, "ptr")}
+{same_words("extent", "dims", "payload", "extra", "any_strides", "copy", "bad")}
+copy:
+{use("NewCopy")}
+  %copied = call ptr %NewCopy(ptr %item, i32 {C_ORDER})
+  %no_copy = icmp eq ptr %copied, null
+  br i1 %no_copy, label %broken, label %keep_copy
+keep_copy:
+{word("copies", "slots", FRAME_WORDS.copies - FRAME_WORDS.slots)}
+{word("copied_at", "slots", FRAME_WORDS.copied_at - FRAME_WORDS.slots, "ptr")}
+  %copies1 = add i64 %copies, 1
+  store i64 %copies1, ptr %copies.p
+  %pcopied = getelementptr ptr, ptr %copied_at, i64 %copies
+  store ptr %copied, ptr %pcopied
+{field("copied_data", "copied", DATA, "ptr")}
+  br label %bound
+written:
+{same_header("out", "item", "object", "extra", CARRAY, CARRAY, "writeable", "bad")}
+writeable:
+{field("out_dims", "item", DIMS, "ptr")}
+{same_words("out_extent", "out_dims", "payload", "extra", "writeable", "out_of", "bad")}
+out_of:
+{field("out_data", "item", DATA, "ptr")}
   br label %bound
 bound:
-  %address = phi ptr [ %inside, %number_data ], [ %data, %data_of ]
-  %pfound = getelementptr ptr, ptr %found, i64 %slot
-  store ptr %address, ptr %pfound
+  %address = phi ptr [ %inside, %number_data ], [ %copied_data, %keep_copy ], [ %out_data, %out_of ]
+  %holder = phi ptr [ %item, %number_data ], [ %copied, %keep_copy ], [ %item, %out_of ]
+  %pslot = getelementptr ptr, ptr %slots, i64 %slot
+  store ptr %address, ptr %pslot
   %pheld = getelementptr ptr, ptr %held, i64 %slot
-  store ptr %item, ptr %pheld
-  br label %next
+  store ptr %holder, ptr %pheld
+  ret ptr %after
 fixed:
   %identical = icmp eq ptr %item, %object
-  br i1 %identical, label %next, label %maybe_equal
+  br i1 %identical, label %good, label %maybe_equal
 maybe_equal:
 {field("wanted_type", "object", TYPE, "ptr")}
   %comparable = icmp ne i64 %other, 0
@@ -172,7 +212,7 @@ maybe_equal:
 ask:
   %answer = call i32 %RichCompareBool(ptr %item, ptr %object, i32 {EQUAL})
   switch i32 %answer, label %broken [
-    i32 1, label %next
+    i32 1, label %good
     i32 0, label %bad
   ]
 broken:
@@ -205,6 +245,27 @@ attributes:
   %own_dict = call ptr @gl_dict_of(ptr %item, ptr %api)
   %no_dict = icmp eq ptr %own_dict, null
   br i1 %no_dict, label %bad, label %values
+with_members:
+  %has_members = icmp eq ptr %type, %object
+  br i1 %has_members, label %members, label %bad
+members:
+  %members_of = alloca ptr, i64 %other
+  br label %member
+member:
+  %m = phi i64 [ 0, %members ], [ %m1, %has_member ]
+  %all_members = icmp eq i64 %m, %other
+  br i1 %all_members, label %inner, label %one_member
+one_member:
+{word("offset", "payload", "%m")}
+  %pmember = getelementptr i8, ptr %item, i64 %offset
+  %its = load ptr, ptr %pmember
+  %pgather = getelementptr ptr, ptr %members_of, i64 %m
+  store ptr %its, ptr %pgather
+  %m1 = add i64 %m, 1
+  %unset = icmp eq ptr %its, null
+  br i1 %unset, label %bad, label %has_member
+has_member:
+  br label %member
 values:
   %mapping = phi ptr [ %item, %a_dict ], [ %own_dict, %attributes ]
   %gathered = alloca ptr, i64 %other
@@ -243,16 +304,11 @@ known_key:
   %e1 = add i64 %e, 1
   br label %entries
 inner:
-  %list_of = phi ptr [ %children, %length ], [ %gathered, %ended ]
-  %rest = call ptr @gl_match(ptr %list_of, i64 %other, ptr %after, ptr %found, ptr %held, ptr %api)
-  %mismatch = icmp eq ptr %rest, null
-  br i1 %mismatch, label %bad, label %next
-next:
-  %following = phi ptr [ %after, %bound ], [ %after, %fixed ], [ %after, %ask ], [ %rest, %inner ]
-  %k1 = add i64 %k, 1
-  br label %loop
+  %list_of = phi ptr [ %children, %length ], [ %gathered, %ended ], [ %members_of, %member ]
+  %rest = call ptr @gl_match(ptr %list_of, i64 %other, ptr %after, ptr %slots, ptr %held, ptr %api)
+  ret ptr %rest
 good:
-  ret ptr %record
+  ret ptr %after
 bad:
   ret ptr null
 }}
@@ -263,11 +319,56 @@ def _watched(name: str, kind: str = "i64") -> str:
     return word(name, "record", getattr(WATCHED, name), kind)
 
 
+# Note where a dict of names has one, so that it is found without a search as long as the dict keeps its table of keys.
+_NOTE_ENTRY = f"""
+define internal void @gl_note_entry(ptr %place, ptr %name, ptr %known) {{
+entry:
+{field("keys", "place", DICT_KEYS, "ptr")}
+{field("keys_kind", "keys", KEYS_KIND)}
+{field("count", "keys", KEYS_COUNT)}
+  %kind = and i64 %keys_kind, {KEYS_MASK}
+  %of_names = lshr i64 %kind, 16
+  %simple = icmp eq i64 %of_names, {KEYS_OF_NAMES}
+  %bits = lshr i64 %kind, 8
+  %log = and i64 %bits, 255
+  %indices = shl i64 1, %log
+  %before = add i64 %indices, {KEYS_INDICES}
+  %entries = getelementptr i8, ptr %keys, i64 %before
+  br i1 %simple, label %look, label %done
+look:
+  %k = phi i64 [ 0, %entry ], [ %k1, %another ]
+  %none = icmp eq i64 %k, %count
+  br i1 %none, label %done, label %compare
+compare:
+  %offset = shl i64 %k, 4
+  %entry_of = getelementptr i8, ptr %entries, i64 %offset
+  %is = load ptr, ptr %entry_of
+  %found = icmp eq ptr %is, %name
+  br i1 %found, label %note, label %another
+another:
+  %k1 = add i64 %k, 1
+  br label %look
+note:
+  %keys_word = ptrtoint ptr %keys to i64
+  %entry_word = ptrtoint ptr %entry_of to i64
+{put("known", NAME_ENTRY.keys, "%keys_word")}
+{put("known", NAME_ENTRY.kind, "%kind")}
+{put("known", NAME_ENTRY.entry, "%entry_word")}
+{put("known", NAME_ENTRY.position, "%k")}
+  br label %done
+done:
+  ret void
+}}
+"""
+
 # Tell whether what a function reads besides its arguments is what it was when its programs were made.
 _WATCH = f"""
-define internal i1 @gl_watch(ptr %table, ptr %api) {{
+define internal i1 @gl_watch(ptr %watched, ptr %api) {{
 entry:
-{use("array", "DictGetItem", "DictNext", "ErrClear", "CallNoArgs", "DecRef", "true")}
+  %table = getelementptr i64, ptr %watched, i64 1
+  %watcher = load ptr, ptr %watched
+{count_up("watchers", "watcher")}
+{use("array", "DictGetItem", "DictNext", "ErrClear", "CallNoArgs", "true")}
   %position = alloca i64
   %key = alloca ptr
   %value = alloca ptr
@@ -283,7 +384,8 @@ loop:
   %after = getelementptr i64, ptr %payload, i64 %extra
   switch i64 %kind, label %good [
     i64 {CELL}, label %cell
-    i64 {NAME}, label %name
+    i64 {NAME}, label %look_up
+    i64 {PLACED_NAME}, label %placed_name
     i64 {CONTENT}, label %content
     i64 {LIST_CONTENT}, label %list
     i64 {DICT_CONTENT}, label %dict
@@ -293,36 +395,51 @@ cell:
 {field("in_cell", "place", CELL_CONTENT, "ptr")}
   %cell_holds = icmp eq ptr %in_cell, %expected
   br i1 %cell_holds, label %next, label %bad
-name:
+placed_name:
+{word("known_keys", "payload", NAME_ENTRY.keys, "ptr")}
+{word("known_kind", "payload", NAME_ENTRY.kind)}
+{word("known_entry", "payload", NAME_ENTRY.entry, "ptr")}
+{word("known_position", "payload", NAME_ENTRY.position)}
+{field("keys", "place", DICT_KEYS, "ptr")}
+  %n1 = icmp eq ptr %keys, %known_keys
+  br i1 %n1, label %same_keys, label %look_up
+same_keys:
+{field("keys_kind", "keys", KEYS_KIND)}
+{field("keys_count", "keys", KEYS_COUNT)}
+  %its_kind = and i64 %keys_kind, {KEYS_MASK}
+  %n2 = icmp eq i64 %its_kind, %known_kind
+  %n3 = icmp ult i64 %known_position, %keys_count
+  %n23 = and i1 %n2, %n3
+  br i1 %n23, label %same_table, label %look_up
+same_table:
+{word("its_name", "known_entry", 0, "ptr")}
+{word("its_value", "known_entry", 1, "ptr")}
+  %n4 = icmp eq ptr %its_name, %object
+  %n5 = icmp eq ptr %its_value, %expected
+  %n45 = and i1 %n4, %n5
+  br i1 %n45, label %next, label %look_up
+look_up:
   %named = call ptr %DictGetItem(ptr %place, ptr %object)
   %name_holds = icmp eq ptr %named, %expected
-  br i1 %name_holds, label %next, label %name_lost
+  br i1 %name_holds, label %name_found, label %name_lost
+name_found:
+  %is_placed = icmp eq i64 %kind, {PLACED_NAME}
+  br i1 %is_placed, label %note_entry, label %next
+note_entry:
+  call void @gl_note_entry(ptr %place, ptr %object, ptr %payload)
+  br label %next
 name_lost:
   call void %ErrClear()
   br label %bad
 content:
-{field("type", "place", TYPE, "ptr")}
-{field("descr", "place", DESCR, "ptr")}
-{field("flags", "place", FLAGS, "i32")}
-{field("rank32", "place", NDIM, "i32")}
+  %rank = sub i64 %extra, 1
+{same_header("is", "place", "object", "rank", READABLE, READABLE, "header", "bad")}
+header:
 {field("dims", "place", DIMS, "ptr")}
 {field("data", "place", DATA, "ptr")}
-{word("bytes", "payload", "0")}
+{word("bytes", "payload", 0)}
   %extents = getelementptr i64, ptr %payload, i64 1
-  %rank = sext i32 %rank32 to i64
-  %words = add i64 %rank, 1
-  %readable = and i32 %flags, {READABLE}
-  %c1 = icmp eq ptr %descr, %object
-  %c2 = icmp eq i32 %readable, {READABLE}
-  %c3 = icmp eq i64 %words, %extra
-  %c4 = icmp eq ptr %type, %array
-  %c12 = and i1 %c1, %c2
-  %c34 = and i1 %c3, %c4
-  %c1234 = and i1 %c12, %c34
-  br i1 %c1234, label %extent, label %bad
-extent:
-  %same_extents = call i1 @gl_same_extents(ptr %dims, ptr %extents, i64 %rank)
-  br i1 %same_extents, label %bytewise, label %bad
+{same_words("extent", "dims", "extents", "rank", "header", "bytewise", "bad")}
 bytewise:
   %tail = and i64 %bytes, -8
   br label %eight
@@ -358,19 +475,9 @@ list:
 {field("size", "place", LENGTH)}
 {field("items", "place", LIST_ITEMS, "ptr")}
   %as_long = icmp eq i64 %size, %extra
-  br i1 %as_long, label %item, label %bad
-item:
-  %i = phi i64 [ 0, %list ], [ %i1, %same_item ]
-  %all_items = icmp eq i64 %i, %size
-  br i1 %all_items, label %next, label %compare_item
-compare_item:
-{word("is", "items", "%i", "ptr")}
-{word("was", "payload", "%i", "ptr")}
-  %same_object = icmp eq ptr %is, %was
-  br i1 %same_object, label %same_item, label %bad
-same_item:
-  %i1 = add i64 %i, 1
-  br label %item
+  br i1 %as_long, label %same_length, label %bad
+same_length:
+{same_words("item", "items", "payload", "size", "same_length", "next", "bad")}
 dict:
   store i64 0, ptr %position
   br label %entries
@@ -406,21 +513,26 @@ no_answer:
   br label %bad
 answered:
   %holds = icmp eq ptr %answer, %true
-  call void %DecRef(ptr %answer)
+{drop("answer")}
   br i1 %holds, label %next, label %bad
 next:
   br label %loop
 good:
-  ret i1 1
+  br label %end
 bad:
-  ret i1 0
+  br label %end
+end:
+  %as_before = phi i1 [ 1, %good ], [ 0, %bad ]
+{drop("watcher")}
+  ret i1 %as_before
 }}
 """
 
-# Tell whether the arguments in `donations` may be written and share no memory with any other one; `sizes` are in bytes.
+# Tell whether some of the arrays that were passed may be written and share no memory with the others. `taken` are the
+# slots of all, `sizes` their bytes, `donations` which of them it is about.
 _MAY_DONATE = f"""
 define internal i1 @gl_may_donate(
-  ptr %found, ptr %held, i64 %arity, ptr %donations, i64 %count, ptr %sizes) {{
+  ptr %slots, ptr %held, ptr %taken, i64 %taken_count, ptr %sizes, ptr %donations, i64 %count) {{
 entry:
   br label %donation
 donation:
@@ -428,10 +540,11 @@ donation:
   %all = icmp eq i64 %d, %count
   br i1 %all, label %good, label %look
 look:
-{word("slot", "donations", "%d")}
+{word("which", "donations", "%d")}
+{word("slot", "taken", "%which")}
+{word("size", "sizes", "%which")}
 {word("item", "held", "%slot", "ptr")}
-{word("start", "found", "%slot")}
-{word("size", "sizes", "%slot")}
+{word("start", "slots", "%slot")}
 {field("flags", "item", FLAGS, "i32")}
   %writeable = and i32 %flags, {WRITEABLE}
   %is_writeable = icmp ne i32 %writeable, 0
@@ -439,15 +552,16 @@ look:
   br i1 %is_writeable, label %other, label %bad
 other:
   %k = phi i64 [ 0, %look ], [ %k1, %next ]
-  %compared = icmp eq i64 %k, %arity
+  %compared = icmp eq i64 %k, %taken_count
   br i1 %compared, label %apart, label %compare
 compare:
-{word("other_start", "found", "%k")}
+{word("other_slot", "taken", "%k")}
+{word("other_start", "slots", "%other_slot")}
 {word("other_size", "sizes", "%k")}
   %other_end = add i64 %other_start, %other_size
   %c1 = icmp ult i64 %other_start, %end
   %c2 = icmp ult i64 %start, %other_end
-  %c3 = icmp ne i64 %k, %slot
+  %c3 = icmp ne i64 %k, %which
   %c12 = and i1 %c1, %c2
   %shared = and i1 %c12, %c3
   br i1 %shared, label %bad, label %next
@@ -464,4 +578,4 @@ bad:
 }}
 """
 
-CHECKS = _SAME_EXTENTS + _DICT_OF + _MATCH + _WATCH + _MAY_DONATE
+CHECKS = _DICT_OF + _MATCH + _MATCH_OTHER + _NOTE_ENTRY + _WATCH + _MAY_DONATE

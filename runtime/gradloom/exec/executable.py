@@ -20,8 +20,9 @@ from gradloom.exec.binding import binder, expectations
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.entry import expect_entry
 from gradloom.exec.externs import prepare_extern
+from gradloom.exec.frames import FIRST, Frame, Frames
 from gradloom.exec.memory import pool
-from gradloom.exec.programs import Frames, NativeProgram, Plans, bytes_of
+from gradloom.exec.programs import NativeProgram, Plans, bytes_of
 from gradloom.exec.tables import Arguments, Building, State, Watched
 from gradloomc.ad.derivation import Derivation
 from gradloomc.codegen.native import host
@@ -99,40 +100,6 @@ def known_classes(
     return Classes(derivation, scope, host(), blas.convention, make)
 
 
-class Frame:
-    """What one call in progress works on: the pointer table, and all arrays by slot, temporaries included.
-
-    Frames are kept for the next call, so that temporaries are neither allocated nor touched for the first time again.
-    """
-
-    __slots__ = ("memory", "pointers", "result_pointers")
-
-    def __init__(self, program: "Executable"):
-        self.pointers = program.pointers_type()
-        offset = program.first_result * ctypes.sizeof(ctypes.c_void_p)
-        self.result_pointers = ctypes.byref(self.pointers, offset)
-        arguments, results = len(program.types), len(program.result_types)
-        block = empty((program.arena.size,), np.dtype(np.uint8))
-        temporaries = [
-            np.ndarray(shape, dtype, block, offset)
-            for (shape, dtype), offset in zip(
-                program.slot_types[program.first_result + results :], program.arena.offsets, strict=True
-            )
-        ]
-        self.memory: list[Any] = [*[None] * arguments, *program.constants, *[None] * results, *temporaries]
-        for slot, array in enumerate(self.memory):
-            if array is not None:
-                self.pointers[slot] = array.ctypes.data
-
-    def release(self, program: "Executable") -> None:
-        """Let go of the caller's arrays and results; keep the frame unless its temporaries are large."""
-        arguments, results = len(program.types), len(program.result_types)
-        self.memory[:arguments] = [None] * arguments
-        self.memory[program.first_result : program.first_result + results] = [None] * results
-        if program.arena.size <= Frames.KEPT_BYTES:
-            program.frames.append(self)
-
-
 class Executable(NativeCallable, native=True):
     """A function of the `nd` level, compiled for the host.
 
@@ -167,10 +134,16 @@ class Executable(NativeCallable, native=True):
         self.first_result = len(program.arguments) + len(self.constants)
         self.returned = [(slot, shape, self.slot_types[slot][0] == shape) for slot, shape in program.returned]
         self.sizes = (ctypes.c_int64 * max(1, len(program.sizes)))(*program.sizes)
-        self.pointers_type = ctypes.c_void_p * max(1, len(program.slots))
         temporaries = self.slot_types[self.first_result + len(self.result_types) :]
         self.arena = arena_of(temporaries, program.lifetimes)
-        self.frames: list[Frame] = []
+        self.frames = Frames(
+            self.slot_types,
+            len(self.types),
+            self.constants,
+            len(self.result_types),
+            self.arena.offsets,
+            self.arena.size,
+        )
         self.bind: Any = None  # compiled once the function turns out to be called again
         self.native: NativeProgram | None = None  # likewise
         # Which argument's memory which of the returned arrays takes.
@@ -210,11 +183,8 @@ class Executable(NativeCallable, native=True):
             return
         native = NativeProgram(
             self.types,
-            len(self.slot_types),
-            list(enumerate(self.constants, len(self.types))),
             [(slot, (shape, self.slot_types[slot][1])) for slot, shape, _ in self.returned],
-            dict(enumerate(self.arena.offsets, first + count)),
-            self.arena.size,
+            self.frames,
             [ctypes.cast(step, ctypes.c_void_p).value or 0 for _, step in self.steps],
             self.sizes,
             self.program.pool is not None or self.seconds >= RELEASE_FROM_SECONDS,
@@ -236,7 +206,6 @@ class Executable(NativeCallable, native=True):
             if self.native is None:
                 self._plans.use(self, None, lambda: plan)
                 self.native = native
-                self.frames.clear()
 
     def run(self, arrays: Sequence[Any]) -> Sequence[Array]:
         """Call it with a sequence of arrays."""
@@ -262,12 +231,12 @@ class Executable(NativeCallable, native=True):
                 if self.native is not None:
                     return self(*arrays)
                 self.bind = binder()
-        frame = self.take_frame()
+        frame = self.frames.take()
         pointers, memory, bind = frame.pointers, frame.memory, self.bind
         if bind is None or len(arrays) != count or not bind(arrays, count, self.expected, pointers, _ARRAY_TYPE):
             arrays = self.prepare(arrays)
             for slot, array in enumerate(arrays):
-                pointers[slot] = array.ctypes.data
+                frame.set_slot(slot, array)
         given = self.given_memory(arrays) if self.donations else {}
         made = tuple(
             [
@@ -275,16 +244,17 @@ class Executable(NativeCallable, native=True):
                 for slot, (shape, dtype) in enumerate(self.result_types, self.first_result)
             ]
         )
-        if bind is None or not bind(made, len(made), self.results_expected, frame.result_pointers, _ARRAY_TYPE):
+        places = pointers + 8 * self.first_result
+        if bind is None or not bind(made, len(made), self.results_expected, places, _ARRAY_TYPE):
             for slot, array in enumerate(made, self.first_result):
-                pointers[slot] = array.ctypes.data
+                frame.set_slot(slot, array)
         memory[:count] = arrays
         memory[self.first_result : self.first_result + len(made)] = made
         start = time.perf_counter()
         self.run_steps(frame)
         self.seconds = min(self.seconds, time.perf_counter() - start)
         results = [memory[slot] if same else memory[slot].reshape(shape) for slot, shape, same in self.returned]
-        frame.release(self)
+        self.frames.give_back(frame)
         return results
 
     def given_memory(self, arrays: Sequence[Array]) -> dict[int, Array]:
@@ -310,13 +280,6 @@ class Executable(NativeCallable, native=True):
                 return False
         return True
 
-    def take_frame(self) -> Frame:
-        """Return a frame that no call is using."""
-        try:
-            return self.frames.pop()
-        except IndexError:
-            return Frame(self)
-
     def run_steps(self, frame: Frame) -> None:
         """Run native code and library calls in order, on a frame that is filled in."""
         for native, step in self.steps:
@@ -325,7 +288,7 @@ class Executable(NativeCallable, native=True):
             else:
                 step(frame.memory)
         if self.program.status is not None:
-            self.fail(frame.pointers[self.program.status])
+            self.fail(int(frame[FIRST + self.program.status]))
 
     def fail(self, status: int | None) -> None:
         """Raise the error that a run has left at an address, if any.

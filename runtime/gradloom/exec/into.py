@@ -45,7 +45,7 @@ def run_into(executable: Executable, arrays: Sequence[Any], outs: Sequence[Array
         outs: for each array that is returned, where to put it, checked by `check_out`; None for a new array.
     """
     arrays = executable.prepare(arrays)
-    frame = executable.take_frame()
+    frame = executable.frames.take()
     first = executable.first_result
     made: list[Array] = [pool.empty(shape, dtype) for shape, dtype in executable.result_types]
     taken: list[Array] = list(arrays)
@@ -57,10 +57,8 @@ def run_into(executable: Executable, arrays: Sequence[Any], outs: Sequence[Array
         if usable and out.shape == made[position].shape and not any(np.may_share_memory(out, x) for x in taken):
             made[position] = out
             taken.append(out)
-    frame.memory[: len(arrays)] = arrays
-    frame.memory[first : first + len(made)] = made
     for slot, array in [*enumerate(arrays), *enumerate(made, first)]:
-        frame.pointers[slot] = array.ctypes.data
+        frame.set_slot(slot, array)
     executable.run_steps(frame)
     results = []
     for (slot, shape, _), out in zip(executable.returned, outs, strict=True):
@@ -68,5 +66,5 @@ def run_into(executable: Executable, arrays: Sequence[Any], outs: Sequence[Array
         if out is not None and result is not out and not (result.base is out and result.size == out.size):
             out[...] = result
         results.append(result if out is None else out)
-    frame.release(executable)
+    executable.frames.give_back(frame)
     return results

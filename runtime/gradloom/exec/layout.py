@@ -9,6 +9,7 @@ Knows nothing of programs.
 import ctypes
 import os
 import sys
+import sysconfig
 import weakref
 from typing import Any
 
@@ -28,8 +29,14 @@ TUPLE_ITEMS = LIST_ITEMS = HEADER + 8
 TYPE_FLAGS = HEADER + 8 + 18 * 8
 HAVE_VECTORCALL = 1 << 11
 
+# Dicts: the table of keys; that of a dict of names holds what its first word says, counts, indices, and then entries.
+DICT_KEYS = HEADER + 16
+KEYS_KIND, KEYS_COUNT, KEYS_INDICES, KEYS_OF_NAMES, KEYS_MASK = 8, 24, 32, 1, 0xFFFFFF
+# Since CPython 3.12 references to some objects are not counted.
+IMMORTALS = sys.version_info >= (3, 12)
+
 # Positions in the table of NumPy's C interface.
-PYARRAY_TYPE, PYARRAY_SCALAR, PYARRAY_NEW_FROM_DESCR, PYARRAY_SET_BASE_OBJECT = 2, 60, 94, 282
+PYARRAY_TYPE, PYARRAY_SCALAR, PYARRAY_NEW_COPY, PYARRAY_NEW_FROM_DESCR, PYARRAY_SET_BASE_OBJECT = 2, 60, 85, 94, 282
 
 SWITCH = "GRADLOOM_NATIVE_ENTRY"
 
@@ -91,6 +98,38 @@ def _containers_are_known() -> bool:
     )
 
 
+def _counts_are_known() -> bool:
+    """Tell whether a reference more and one less are counted where native code does."""
+    counted = np.empty(1)
+    held = [counted]
+    before = word(id(counted) + REFERENCES, ctypes.c_uint32)
+    held.append(counted)
+    after = word(id(counted) + REFERENCES, ctypes.c_uint32)
+    held.clear()
+    at_last = word(id(counted) + REFERENCES, ctypes.c_uint32)
+    none = word(id(None) + REFERENCES, ctypes.c_int32)
+    return (before, after, at_last) == (2, 3, 1) and IMMORTALS == (none < 0)
+
+
+def _dicts_are_known() -> bool:
+    names = [f"name {k}" for k in range(50)]
+    for count in (1, 5, 6, 50):
+        space = {name: object() for name in names[:count]}
+        if count > 1:
+            del space[names[1]]
+        keys = word(id(space) + DICT_KEYS) or 1
+        if keys % 8 or dict.__basicsize__ != DICT_KEYS + 16:
+            return False  # then this may be no address
+        kind = word(keys + KEYS_KIND, ctypes.c_uint64) & KEYS_MASK
+        if kind >> 16 != KEYS_OF_NAMES or word(keys + KEYS_COUNT, ctypes.c_int64) != count:
+            return False
+        entries = keys + KEYS_INDICES + (1 << (kind >> 8 & 0xFF))
+        for k, name in enumerate(names[:count]):
+            if name in space and [word(entries + 16 * k), word(entries + 16 * k + 8)] != [id(name), id(space[name])]:
+                return False
+    return True
+
+
 def _types_are_known() -> bool:
     kinds: tuple[type, ...] = (object, int, dict, np.ndarray, type("Plain", (), {}))
     return all(word(id(kind) + TYPE_FLAGS, ctypes.c_ulong) == kind.__flags__ for kind in kinds)
@@ -113,7 +152,8 @@ def python_function(name: str) -> int:
 def _examine() -> bool:
     if os.environ.get(SWITCH, "1") in ("0", "false", "off", "no"):
         return False
-    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
+    counted = hasattr(sys, "gettotalrefcount") or sysconfig.get_config_var("Py_GIL_DISABLED")  # otherwise than here
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)() and not counted
     machine = sys.maxsize == (1 << 63) - 1 and sys.byteorder == "little"
     if not (locked and machine and sys.implementation.name == "cpython"):
         return False
@@ -121,6 +161,7 @@ def _examine() -> bool:
         return (
             array_layout_is_known()
             and _types_are_known()
+            and _counts_are_known()
             and _containers_are_known()
             and _numbers_are_known()
             and numpy_function(PYARRAY_TYPE) == id(np.ndarray)
@@ -138,3 +179,14 @@ def objects_are_known() -> bool:
     if _known is None:
         _known = _examine()
     return _known
+
+
+_dicts_known: bool | None = None
+
+
+def dicts_are_known() -> bool:
+    """Tell whether a dict of names has its entries where native code looks for them."""
+    global _dicts_known
+    if _dicts_known is None:
+        _dicts_known = _dicts_are_known()
+    return _dicts_known

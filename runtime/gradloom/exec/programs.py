@@ -16,49 +16,17 @@ import numpy as np
 
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.entry import entry_address
+from gradloom.exec.frames import FIRST, Frame, Frames
 from gradloom.exec.memory import POOL_FROM_BYTES, pool
-from gradloom.exec.tables import Arguments, Building, State, Table, Type, interfaces, own_table, table
-from gradloom.exec.words import DONATED, FRAME_WORDS, IN_FRAME, OWN, PLAN_WORDS, POOLED, PROGRAM_WORDS, RESULT
-
-
-class Frames:
-    """Makes the frames of a program: a pointer table with constants and temporaries filled in.
-
-    Frames whose temporaries take up to `KEPT_BYTES` are used again, so there come to be as many as calls that were ever
-    in progress at the same time; larger ones are given up after each call, and their memory goes back to the pool.
-    """
-
-    KEPT_BYTES = 1 << 24
-
-    def __init__(
-        self, slots: int, cells: int, constants: Sequence[tuple[int, Any]], temporaries: dict[int, int], size: int
-    ):
-        self.count, self.cells, self.constants, self.temporaries = slots, cells, constants, temporaries
-        self.bytes = size
-        self.kept = self.bytes <= self.KEPT_BYTES
-        self.frames: list[Table] = []
-
-    def __call__(self) -> Table:
-        """Return a new frame."""
-        frame = own_table([0] * (FRAME_WORDS.slots - 1 + self.count + self.cells))
-        frame[FRAME_WORDS.owner], frame[FRAME_WORDS.following] = id(frame), 0
-        block = pool.empty((self.bytes,), np.dtype(np.uint8))
-        address = block.ctypes.data
-        for slot, constant in self.constants:
-            frame[FRAME_WORDS.slots + slot] = constant.ctypes.data
-        for slot, offset in self.temporaries.items():
-            frame[FRAME_WORDS.slots + slot] = address + offset
-        frame.kept = (block,)
-        if self.kept:
-            self.frames.append(frame)
-        return frame
+from gradloom.exec.tables import Arguments, Building, Built, State, Table, Type, interfaces, own_table, table
+from gradloom.exec.words import DONATED, IN_FRAME, PLAN_WORDS, POOLED, PROGRAM_WORDS, RESULT, SET, SPARE
 
 
 def bytes_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return math.prod(shape) * dtype.itemsize
 
 
-def _raise_from(fail: Callable[[int], None], word: int, frame: Table) -> None:
+def _raise_from(fail: Callable[[int], None], word: int, frame: Frame) -> None:
     """Raise the error of a run whose status slot stands at `word` of its frame."""
     fail(int(frame[word]))
     raise AssertionError("a run went wrong for no reason")
@@ -69,11 +37,8 @@ class NativeProgram:
 
     Args:
         types: shape and dtype of each argument; their slots come first.
-        slots: the number of slots.
-        constants: slot and array.
         results: for each result its slot, shape and dtype, in the order in which they are returned.
-        temporaries: offset by slot, in a block of memory.
-        size: bytes of that block.
+        frames: what calls work on.
         steps: addresses.
         sizes: what the steps get as their second argument.
         release: whether a run takes so long that other threads should run meanwhile.
@@ -86,11 +51,8 @@ class NativeProgram:
     def __init__(
         self,
         types: Sequence[Type],
-        slots: int,
-        constants: Sequence[tuple[int, Any]],
         results: Sequence[tuple[int, Type]],
-        temporaries: dict[int, int],
-        size: int,
+        frames: Frames,
         steps: Sequence[int],
         sizes: Any,
         release: bool,
@@ -100,18 +62,21 @@ class NativeProgram:
         kept: Any = None,
     ):
         self.types, self.results, self.donations = types, results, donations
-        self.frames = Frames(slots, len(results), constants, temporaries, size)
+        self.frames = frames
         self.release = release
-        addresses = table(steps)
+        addresses, fill, drain = table(steps), frames.fill, frames.drain
         failure = None
         if status is not None and fail is not None:
-            failure = partial(_raise_from, fail, FRAME_WORDS.slots + status)
+            failure = partial(_raise_from, fail, FIRST + status)
         self.table = table(
             PROGRAM_WORDS.pack(
                 idle=0,
-                new_frame=id(self.frames),
-                kept=int(self.frames.kept),
-                cells=FRAME_WORDS.slots + slots,
+                new_frame=id(frames),
+                fill=id(fill),
+                drain=id(drain),
+                kept=int(frames.kept),
+                held=frames.held,
+                cells=frames.cells,
                 steps_count=len(steps),
                 steps=addresses.address,
                 sizes=ctypes.addressof(sizes),
@@ -119,7 +84,9 @@ class NativeProgram:
                 status=status or 0,
                 failure=0 if failure is None else id(failure),
             ),
-            self.frames,
+            frames,
+            fill,
+            drain,
             addresses,
             sizes,
             failure,
@@ -160,13 +127,22 @@ class NativeProgram:
         first = len(self.types) - len(captured) if captured_slot is None else captured_slot
         for slot in range(first, first + len(captured)):
             taken.array(slot)
-        records, captured_records, built = arguments.finish(), taken.finish(), building.finish()
+        records, captured_records = arguments.finish(), taken.finish()
         captured = [*objects, *captured]
         captured_items = table([id(item) for item in captured], *captured)
-        results = self._results(building.scalars)
+        given = {position: slot for slot, position in self.donations}
+        given |= {position: slot for position, (slot, _) in enumerate(self.results) if slot in arguments.written}
+        built = building.finish(lambda k: k not in given and bytes_of(*self.results[k][1]) < POOL_FROM_BYTES)
+        results = self._results(built, given)
+        sets = [built.new_set() for _ in range(SPARE)]
+        set_words = table([word for each in sets for word in SET.pack(owner=0, list=id(each), taken=0)], sets)
+        new_set = partial(_set_for_one_call, built)
         names = table([id(name) for name in keywords], keywords)
-        donations = table([slot for slot, _ in self.donations])
-        sizes = table([bytes_of(*type) for type in self.types])
+        passed = {slot: type for slot, type in enumerate(self.types)}
+        passed |= {slot: type for slot, type in self.results if slot in arguments.written}
+        order = list(passed)
+        donations = table([order.index(slot) for slot in given.values()])
+        slots, sizes = table(order), table([bytes_of(*type) for type in passed.values()])
         never = tracing if tracing is not None else _NEVER
         made = table([0] * len(PLAN_WORDS.names))
         made[:] = PLAN_WORDS.pack(
@@ -180,40 +156,45 @@ class NativeProgram:
             captured_count=len(captured),
             captured=captured_items.address,
             captured_records=captured_records.address,
-            arity=len(self.types),
             nested=int(arguments.nested or taken.nested),
             state=state.words.address,
             generation=state.generation,
             serial=serial,
             tracing=ctypes.addressof(never),
             program=self.table.address,
-            results_count=len(self.results),
+            parts_count=built.parts_count,
+            parts=built.parts.address,
+            sets=set_words.address,
+            turn=0,
+            new_set=id(new_set),
+            root=built.root,
+            results_count=len(built.others),
             results=results.address,
-            building_count=building.count,
-            building=built.address,
-            depth=max(1, building.depth),
+            building_count=built.count,
+            building=built.building.address,
+            depth=max(1, built.depth),
             finish=0 if finish is None else id(finish),
-            donations_count=len(self.donations),
-            donations=donations.address,
+            taken_count=len(order),
+            taken=slots.address,
             sizes=sizes.address,
+            donations_count=len(given),
+            donations=donations.address,
         )
         made.kept = (
-            records, captured_records, captured_items, names, donations, sizes, results, built, self.table,
-            state.words, never, finish, kept,
+            records, captured_records, captured_items, names, donations, slots, sizes, results, built.parts,
+            built.building, set_words, new_set, self.table, state.words, never, finish, kept,
         )  # fmt: skip
         return made
 
-    def _results(self, scalars: bool) -> Table:
-        """Return the records of the results."""
+    def _results(self, built: Built, given: dict[int, int]) -> Table:
+        """Return the records of the results that are not given again."""
         words: list[int] = []
         kept: list[Any] = []
-        given = {position: slot for slot, position in self.donations}
-        for position, (slot, (shape, dtype)) in enumerate(self.results):
+        for position in built.others:
+            slot, (shape, dtype) = self.results[position]
             size = bytes_of(shape, dtype)
-            kind, spare, make = OWN, list[Any](), None
-            if scalars and not shape:
-                kind = IN_FRAME
-            elif position in given:
+            kind, spare, make = IN_FRAME, list[Any](), None
+            if position in given:
                 kind = DONATED
             elif size >= POOL_FROM_BYTES:
                 kind, spare, make = POOLED, pool.buffers_for(size), partial(pool.empty, shape, dtype)
@@ -229,6 +210,11 @@ class NativeProgram:
             )
             words += [*record[:-1], *shape]
         return table(words, *kept)
+
+
+def _set_for_one_call(built: Built) -> Table:
+    parts = built.new_set()
+    return own_table([id(parts), 0], parts)
 
 
 _NEVER = ctypes.c_int64()

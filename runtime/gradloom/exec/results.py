@@ -1,23 +1,20 @@
-"""Native making of results: `gl_own` and `gl_pooled` make arrays, `gl_build` puts them into tuples, lists and dicts.
+"""Native making of results: memory for them before a run, and what is returned after it.
 
-A large array is a new object in a buffer of the pool that nobody refers to any more. Small arrays and numbers are given
-again as they are: making and freeing NumPy's objects takes longer than a small program. A plan keeps the first few of
-each result, and gives one again when it alone refers to it and its header is as it was.
+A plan keeps a few results whole: tuples, small arrays, numbers. `gl_claim` takes one of which nobody has any part, and
+the program writes into it; making and freeing such objects takes longer than a small program. Parts that somebody has,
+or that are not as they were made, are replaced (`gl_renew`). A large array is a new object in a buffer of the pool that
+nobody refers to any more (`gl_pooled`). `gl_build` puts all else together: lists, dicts and what is in them.
 """
 
 from gradloom.exec.layout import (
     BASE,
     DATA,
-    DESCR,
     DIMS,
-    FLAGS,
     LENGTH,
     LIST_ITEMS,
-    NDIM,
     NUMBER,
     REFERENCES,
     TUPLE_ITEMS,
-    TYPE,
     WEAK_REFERENCES,
 )
 from gradloom.exec.memory import ALIGNMENT
@@ -27,13 +24,24 @@ from gradloom.exec.words import (
     BUILD_LIST,
     BUILD_TUPLE,
     CARRAY,
+    KEPT_ARRAY,
+    KEPT_NUMBER,
+    KEPT_TUPLE,
     OWNER,
+    PART,
     PLAN_WORDS,
     PUSH_ARRAY,
+    PUSH_KEPT,
     PUSH_SCALAR,
     RESULT,
+    SET,
     SPARE,
+    count_up,
+    drop,
     field,
+    put,
+    same_header,
+    same_words,
     use,
     word,
 )
@@ -43,145 +51,288 @@ def result(name: str, kind: str = "i64") -> str:
     return word(name, "record", getattr(RESULT, name), kind)
 
 
-# Return the position of the first object of a list, from one on, that only the list refers to; or the list's length.
-_FREE = f"""
-define internal i64 @gl_free(ptr %spare, i64 %from) {{
+def _part(name: str, kind: str = "i64") -> str:
+    return word(name, "part", getattr(PART, name), kind)
+
+
+def _set_of_turn() -> str:
+    return f"""{word("sets", "plan", PLAN_WORDS.sets, "ptr")}
+  %first_word = mul i64 %turn, {len(SET.names)}
+  %set = getelementptr i64, ptr %sets, i64 %first_word
+{word("is_taken", "set", SET.taken)}
+  %free = icmp eq i64 %is_taken, 0"""
+
+
+def _unaltered(good: str, bad: str) -> str:
+    """Return IR that ends a block by telling whether the array %object is as `part` says."""
+    return f"""{_part("object", "ptr").replace("%object", "%descr")}
+{same_header("is", "object", "descr", "extra", OWNER, OWNER, "same_header", bad)}
+same_header:
+{field("weak", "object", WEAK_REFERENCES, "ptr")}
+{field("base", "object", BASE, "ptr")}
+{field("dims", "object", DIMS, "ptr")}
+  %no_weak = icmp eq ptr %weak, null
+  %no_base = icmp eq ptr %base, null
+  %alone = and i1 %no_weak, %no_base
+  %extents = getelementptr i64, ptr %part, i64 {PART.payload}
+  br i1 %alone, label %all_alone, label %{bad}
+all_alone:
+{same_words("extent", "dims", "extents", "extra", "all_alone", good, bad)}"""
+
+
+# Take the kept result whose turn it is, if nobody has any part of it, and note where its arrays and numbers lie.
+# Returns its words; null with an error set if no other one can be made.
+_CLAIM = f"""
+define internal ptr @gl_claim(ptr %plan, ptr %slots, ptr %api) {{
 entry:
-{field("size", "spare", LENGTH)}
-{field("items", "spare", LIST_ITEMS, "ptr")}
-  br label %look
-look:
-  %k = phi i64 [ %from, %entry ], [ %k1, %taken ]
-  %none = icmp sge i64 %k, %size
-  br i1 %none, label %done, label %one
+{word("turn", "plan", PLAN_WORDS.turn)}
+{_set_of_turn()}
+  br i1 %free, label %untaken, label %renew
+untaken:
+{word("count", "plan", PLAN_WORDS.parts_count)}
+{word("parts", "plan", PLAN_WORDS.parts, "ptr")}
+{word("list", "set", SET.list, "ptr")}
+{field("items", "list", LIST_ITEMS, "ptr")}
+{use("array")}
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %untaken ], [ %k1, %next ]
+  %part = phi ptr [ %parts, %untaken ], [ %after, %next ]
+  %done = icmp eq i64 %k, %count
+  br i1 %done, label %take, label %one
 one:
 {word("object", "items", "%k", "ptr")}
+{_part("wanted")}
+{_part("kind")}
+{_part("extra")}
 {field("references", "object", REFERENCES, "i32")}
-  %free = icmp eq i32 %references, 1
-  br i1 %free, label %done, label %taken
-taken:
+  %wanted32 = trunc i64 %wanted to i32
+  %unheld = icmp eq i32 %references, %wanted32
+  br i1 %unheld, label %nobodys, label %renew
+nobodys:
+  switch i64 %kind, label %next [
+    i64 {KEPT_ARRAY}, label %an_array
+    i64 {KEPT_NUMBER}, label %number
+  ]
+an_array:
+{_unaltered("array_data", "renew")}
+array_data:
+{field("data", "object", DATA, "ptr")}
+  br label %bind
+number:
+  %inside = getelementptr i8, ptr %object, i64 {NUMBER}
+  br label %bind
+bind:
+  %address = phi ptr [ %data, %array_data ], [ %inside, %number ]
+{_part("slot")}
+  %pslot = getelementptr ptr, ptr %slots, i64 %slot
+  store ptr %address, ptr %pslot
+  br label %next
+next:
+  %size = add i64 %extra, {PART.payload}
+  %after = getelementptr i64, ptr %part, i64 %size
   %k1 = add i64 %k, 1
-  br label %look
-done:
-  ret i64 %k
+  br label %loop
+take:
+  store i64 1, ptr %is_taken.p
+  ret ptr %set
+renew:
+  %renewed = tail call ptr @gl_renew(ptr %plan, ptr %slots, ptr %api)
+  ret ptr %renewed
 }}
 """
 
-# Note a new object in the list of those that are given again, as long as that is short.
-_NOTE = f"""
-define internal void @gl_note(ptr %spare, ptr %object, ptr %api) {{
+# Take the next kept result, or, if a call is using it, a new one for this call alone; replace what is not free in it.
+_RENEW = f"""
+define internal ptr @gl_renew(ptr %plan, ptr %slots, ptr %api) {{
 entry:
-{use("ListAppend", "ErrClear")}
-{field("size", "spare", LENGTH)}
-  %short = icmp slt i64 %size, {SPARE}
-  %is_made = icmp ne ptr %object, null
-  %wanted = and i1 %short, %is_made
-  br i1 %wanted, label %append, label %done
-append:
-  %appended = call i32 %ListAppend(ptr %spare, ptr %object)
-  %refused = icmp slt i32 %appended, 0
-  br i1 %refused, label %clear, label %done
-clear:
-  call void %ErrClear()
-  br label %done
+{use("array", "none", "CallNoArgs", "NewFromDescr", "Scalar", "TupleNew")}
+  %zero = alloca [16 x i8]
+  store [16 x i8] zeroinitializer, ptr %zero
+{word("before", "plan", PLAN_WORDS.turn)}
+  %counted = add i64 %before, 1
+  %turn = and i64 %counted, {SPARE - 1}
+{put("plan", PLAN_WORDS.turn, "%turn")}
+{_set_of_turn()}
+  br i1 %free, label %chosen, label %make_set
+make_set:
+{word("new_set", "plan", PLAN_WORDS.new_set, "ptr")}
+  %owner = call ptr %CallNoArgs(ptr %new_set)
+  %no_owner = icmp eq ptr %owner, null
+  br i1 %no_owner, label %nothing, label %is_made
+is_made:
+{field("new_words", "owner", DATA, "ptr")}
+  br label %chosen
+chosen:
+  %claimed = phi ptr [ %set, %entry ], [ %new_words, %is_made ]
+{word("taken", "claimed", SET.taken)}
+  store i64 1, ptr %taken.p
+{word("count", "plan", PLAN_WORDS.parts_count)}
+{word("parts", "plan", PLAN_WORDS.parts, "ptr")}
+{word("list", "claimed", SET.list, "ptr")}
+{field("items", "list", LIST_ITEMS, "ptr")}
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %chosen ], [ %k1, %next ]
+  %part = phi ptr [ %parts, %chosen ], [ %after, %next ]
+  %done = icmp eq i64 %k, %count
+  br i1 %done, label %fill, label %one
+one:
+{word("object", "items", "%k", "ptr")}
+{_part("kind")}
+{_part("wanted")}
+{_part("parent")}
+{_part("extra")}
+{_part("bytes")}
+  %payload = getelementptr i64, ptr %part, i64 {PART.payload}
+{field("references", "object", REFERENCES, "i32")}
+  %wanted32 = trunc i64 %wanted to i32
+  %unheld = icmp eq i32 %references, %wanted32
+  br i1 %unheld, label %ask_parent, label %replace
+ask_parent:
+  %is_root = icmp slt i64 %parent, 0
+  br i1 %is_root, label %nobodys, label %look_at_parent
+look_at_parent:
+{word("parent_of", "items", "%parent", "ptr")}
+{field("its_first", "parent_of", TUPLE_ITEMS, "ptr")}
+  %is_new = icmp eq ptr %its_first, null
+  br i1 %is_new, label %replace, label %nobodys
+nobodys:
+  switch i64 %kind, label %next [
+    i64 {KEPT_ARRAY}, label %an_array
+    i64 {KEPT_NUMBER}, label %number
+  ]
+an_array:
+{_unaltered("array_data", "replace")}
+replace:
+{_part("object", "ptr").replace("%object", "%of")}
+  switch i64 %kind, label %new_tuple [
+    i64 {KEPT_ARRAY}, label %new_array
+    i64 {KEPT_NUMBER}, label %new_number
+  ]
+new_tuple:
+  %tuple = call ptr %TupleNew(i64 %bytes)
+  br label %made
+new_number:
+  %scalar = call ptr %Scalar(ptr %zero, ptr %of, ptr null)
+  br label %made
+new_array:
+{count_up("uses", "of")}
+  %rank = trunc i64 %extra to i32
+  %fresh = call ptr %NewFromDescr(
+    ptr %array, ptr %of, i32 %rank, ptr %payload, ptr null, ptr null, i32 0, ptr null)
+  br label %made
+made:
+  %new = phi ptr [ %tuple, %new_tuple ], [ %scalar, %new_number ], [ %fresh, %new_array ]
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %forget, label %put_in
+put_in:
+  store ptr %new, ptr %object.p
+{drop("object")}
+  switch i64 %kind, label %next [
+    i64 {KEPT_ARRAY}, label %array_data
+    i64 {KEPT_NUMBER}, label %number
+  ]
+array_data:
+  %its = phi ptr [ %object, %extent ], [ %new, %put_in ]
+{field("data", "its", DATA, "ptr")}
+  br label %bind
+number:
+  %its_number = phi ptr [ %object, %nobodys ], [ %new, %put_in ]
+  %inside = getelementptr i8, ptr %its_number, i64 {NUMBER}
+  br label %bind
+bind:
+  %address = phi ptr [ %data, %array_data ], [ %inside, %number ]
+{_part("slot")}
+  %pslot = getelementptr ptr, ptr %slots, i64 %slot
+  store ptr %address, ptr %pslot
+  br label %next
+next:
+  %size = add i64 %extra, {PART.payload}
+  %after = getelementptr i64, ptr %part, i64 %size
+  %k1 = add i64 %k, 1
+  br label %loop
+fill:
+  %t = phi i64 [ 0, %loop ], [ %t1, %filled ]
+  %tpart = phi ptr [ %parts, %loop ], [ %tafter, %filled ]
+  %all = icmp eq i64 %t, %count
+  br i1 %all, label %good, label %fill_one
+fill_one:
+{word("tobject", "items", "%t", "ptr")}
+{word("tkind", "tpart", PART.kind)}
+{word("length", "tpart", PART.bytes)}
+{word("textra", "tpart", PART.extra)}
+  %tsize = add i64 %textra, {PART.payload}
+  %tafter = getelementptr i64, ptr %tpart, i64 %tsize
+  %t1 = add i64 %t, 1
+  %children = getelementptr i64, ptr %tpart, i64 {PART.payload}
+  %places = getelementptr i8, ptr %tobject, i64 {TUPLE_ITEMS}
+  %is_tuple = icmp eq i64 %tkind, {KEPT_TUPLE}
+  br i1 %is_tuple, label %child, label %filled
+child:
+  %c = phi i64 [ 0, %fill_one ], [ %c1, %child_next ]
+  %all_children = icmp eq i64 %c, %length
+  br i1 %all_children, label %filled, label %child_one
+child_one:
+  %c1 = add i64 %c, 1
+  %twice = shl i64 %c, 1
+  %twice1 = add i64 %twice, 1
+{word("which", "children", "%twice")}
+{word("constant", "children", "%twice1", "ptr")}
+  %is_constant = icmp slt i64 %which, 0
+  %safe = select i1 %is_constant, i64 0, i64 %which
+{word("its_part", "items", "%safe", "ptr")}
+  %wants = select i1 %is_constant, ptr %constant, ptr %its_part
+{word("has", "places", "%c", "ptr")}
+  %same = icmp eq ptr %has, %wants
+  br i1 %same, label %child_next, label %exchange
+exchange:
+{count_up("more", "wants")}
+  store ptr %wants, ptr %has.p
+  %had_none = icmp eq ptr %has, null
+  br i1 %had_none, label %child_next, label %drop_child
+drop_child:
+{drop("has")}
+  br label %child_next
+child_next:
+  br label %child
+filled:
+  br label %fill
+good:
+  ret ptr %claimed
+forget:
+  %f = phi i64 [ 0, %made ], [ %f1, %forget_one ]
+  %all_forgotten = icmp eq i64 %f, %count
+  br i1 %all_forgotten, label %untake, label %forget_one
+forget_one:
+{word("forgotten", "items", "%f", "ptr")}
+{count_up("none_more", "none")}
+  store ptr %none, ptr %forgotten.p
+{drop("forgotten")}
+  %f1 = add i64 %f, 1
+  br label %forget
+untake:
+  call void @gl_untake(ptr %claimed, ptr %api)
+  ret ptr null
+nothing:
+  ret ptr null
+}}
+"""
+
+# Let a claimed result be used by other calls; one that was made for this call alone is given up.
+_UNTAKE = f"""
+define internal void @gl_untake(ptr %set, ptr %api) {{
+entry:
+{word("owner", "set", SET.owner, "ptr")}
+{word("taken", "set", SET.taken)}
+  store i64 0, ptr %taken.p
+  %is_kept = icmp eq ptr %owner, null
+  br i1 %is_kept, label %done, label %give_up
+give_up:
+{drop("owner")}
+  ret void
 done:
   ret void
-}}
-"""
-
-# Give one result array that owns its memory: one that was given before and that nobody has any more, or a new one.
-_OWN = f"""
-define internal ptr @gl_own(ptr %record, ptr %api) {{
-entry:
-{use("IncRef", "NewFromDescr", "array")}
-{result("descr", "ptr")}
-{result("rank")}
-{result("spare", "ptr")}
-  %extents = getelementptr i64, ptr %record, i64 {RESULT.extents}
-  %rank32 = trunc i64 %rank to i32
-{field("size", "spare", LENGTH)}
-{field("items", "spare", LIST_ITEMS, "ptr")}
-  br label %look
-look:
-  %from = phi i64 [ 0, %entry ], [ %k1, %altered ]
-  %k = call i64 @gl_free(ptr %spare, i64 %from)
-  %none = icmp eq i64 %k, %size
-  br i1 %none, label %make, label %header
-header:
-{word("array_before", "items", "%k", "ptr")}
-{field("type", "array_before", TYPE, "ptr")}
-{field("has_rank", "array_before", NDIM, "i32")}
-{field("dims", "array_before", DIMS, "ptr")}
-{field("base", "array_before", BASE, "ptr")}
-{field("has_descr", "array_before", DESCR, "ptr")}
-{field("flags", "array_before", FLAGS, "i32")}
-{field("weak", "array_before", WEAK_REFERENCES, "ptr")}
-  %owner = and i32 %flags, {OWNER}
-  %c1 = icmp eq ptr %type, %array
-  %c2 = icmp eq i32 %has_rank, %rank32
-  %c3 = icmp eq ptr %base, null
-  %c4 = icmp eq ptr %has_descr, %descr
-  %c5 = icmp eq i32 %owner, {OWNER}
-  %c6 = icmp eq ptr %weak, null
-  %c12 = and i1 %c1, %c2
-  %c34 = and i1 %c3, %c4
-  %c56 = and i1 %c5, %c6
-  %c1234 = and i1 %c12, %c34
-  %as_it_was = and i1 %c1234, %c56
-  br i1 %as_it_was, label %extent, label %altered
-extent:
-  %same_extents = call i1 @gl_same_extents(ptr %dims, ptr %extents, i64 %rank)
-  br i1 %same_extents, label %again, label %altered
-altered:
-  %k1 = add i64 %k, 1
-  br label %look
-again:
-  call void %IncRef(ptr %array_before)
-  ret ptr %array_before
-make:
-  call void %IncRef(ptr %descr)
-  %fresh = call ptr %NewFromDescr(
-    ptr %array, ptr %descr, i32 %rank32, ptr %extents, ptr null, ptr null, i32 0, ptr null)
-  call void @gl_note(ptr %spare, ptr %fresh, ptr %api)
-  ret ptr %fresh
-}}
-"""
-
-# Give one NumPy scalar, as above. Those of 4 and 8 bytes are given again.
-_NUMBER = f"""
-define internal ptr @gl_number(ptr %data, ptr %descr, ptr %spare, i64 %bytes, ptr %api) {{
-entry:
-{use("IncRef", "Scalar")}
-{field("size", "spare", LENGTH)}
-{field("items", "spare", LIST_ITEMS, "ptr")}
-  %k = call i64 @gl_free(ptr %spare, i64 0)
-  %none = icmp eq i64 %k, %size
-  br i1 %none, label %make, label %fill
-fill:
-{word("number", "items", "%k", "ptr")}
-  %place = getelementptr i8, ptr %number, i64 {NUMBER}
-  call void %IncRef(ptr %number)
-  %double = icmp eq i64 %bytes, 8
-  br i1 %double, label %eight, label %four
-eight:
-  %bits8 = load i64, ptr %data
-  store i64 %bits8, ptr %place
-  ret ptr %number
-four:
-  %bits4 = load i32, ptr %data
-  store i32 %bits4, ptr %place
-  ret ptr %number
-make:
-  %fresh = call ptr %Scalar(ptr %data, ptr %descr, ptr null)
-  switch i64 %bytes, label %done [
-    i64 8, label %note
-    i64 4, label %note
-  ]
-note:
-  call void @gl_note(ptr %spare, ptr %fresh, ptr %api)
-  br label %done
-done:
-  ret ptr %fresh
 }}
 """
 
@@ -189,7 +340,7 @@ done:
 _POOLED = f"""
 define internal ptr @gl_pooled(ptr %record, ptr %api) {{
 entry:
-{use("IncRef", "DecRef", "NewFromDescr", "SetBaseObject", "CallNoArgs", "array")}
+{use("NewFromDescr", "SetBaseObject", "CallNoArgs", "array")}
 {result("descr", "ptr")}
 {result("rank")}
 {result("spare", "ptr")}
@@ -197,28 +348,37 @@ entry:
   %extents = getelementptr i64, ptr %record, i64 {RESULT.extents}
 {field("size", "spare", LENGTH)}
 {field("items", "spare", LIST_ITEMS, "ptr")}
-  %k = call i64 @gl_free(ptr %spare, i64 0)
-  %none = icmp eq i64 %k, %size
-  br i1 %none, label %ask, label %use
-use:
+  br label %look
+look:
+  %k = phi i64 [ 0, %entry ], [ %k1, %used ]
+  %none = icmp sge i64 %k, %size
+  br i1 %none, label %ask, label %one
+one:
 {word("buffer", "items", "%k", "ptr")}
+{field("references", "buffer", REFERENCES, "i32")}
+  %free = icmp eq i32 %references, 1
+  br i1 %free, label %use, label %used
+used:
+  %k1 = add i64 %k, 1
+  br label %look
+use:
 {field("start", "buffer", DATA)}
   %beyond = add i64 %start, {ALIGNMENT - 1}
   %aligned = and i64 %beyond, -{ALIGNMENT}
   %data = inttoptr i64 %aligned to ptr
   %rank32 = trunc i64 %rank to i32
-  call void %IncRef(ptr %descr)
+{count_up("uses", "descr")}
   %array_of = call ptr %NewFromDescr(
     ptr %array, ptr %descr, i32 %rank32, ptr %extents, ptr null, ptr %data, i32 {CARRAY}, ptr null)
   %failed = icmp eq ptr %array_of, null
   br i1 %failed, label %done, label %own
 own:
-  call void %IncRef(ptr %buffer)
+{count_up("owners", "buffer")}
   %set = call i32 %SetBaseObject(ptr %array_of, ptr %buffer)
   %refused = icmp slt i32 %set, 0
   br i1 %refused, label %drop, label %done
 drop:
-  call void %DecRef(ptr %array_of)
+{drop("array_of")}
   br label %done
 ask:
   %made = call ptr %CallNoArgs(ptr %make)
@@ -234,11 +394,12 @@ def _build(name: str, kind: str = "i64") -> str:
     return word(name, "record", getattr(BUILD, name), kind)
 
 
-# Build what is returned from the arrays made and the numbers in the slots; null with an error set if that fails.
+# Build what is returned from kept parts, the arrays in `held` and the numbers in the slots; null with an error set if
+# that fails.
 _BUILD = f"""
-define internal ptr @gl_build(ptr %plan, ptr %made, ptr %slots, ptr %api) {{
+define internal ptr @gl_build(ptr %plan, ptr %parts, ptr %slots, ptr %held, ptr %api) {{
 entry:
-{use("IncRef", "DecRef", "TupleNew", "ListNew", "DictNew", "DictSetItem")}
+{use("TupleNew", "ListNew", "DictNew", "DictSetItem", "Scalar")}
 {word("count", "plan", PLAN_WORDS.building_count)}
 {word("instructions", "plan", PLAN_WORDS.building, "ptr")}
 {word("depth", "plan", PLAN_WORDS.depth)}
@@ -257,26 +418,31 @@ one:
   %following = getelementptr i64, ptr %record, i64 {BUILD.size}
   %k1 = add i64 %k, 1
   switch i64 %kind, label %constant [
+    i64 {PUSH_KEPT}, label %kept
     i64 {PUSH_ARRAY}, label %array
     i64 {PUSH_SCALAR}, label %scalar
     i64 {BUILD_TUPLE}, label %tuple
     i64 {BUILD_LIST}, label %list
     i64 {BUILD_DICT}, label %dict
   ]
+kept:
+{word("kept_part", "parts", "%operand", "ptr")}
+  br label %share
 array:
-{word("result", "made", "%operand", "ptr")}
-  call void %IncRef(ptr %result)
+{word("result", "held", "%operand", "ptr")}
+  br label %share
+constant:
+  %object = inttoptr i64 %operand to ptr
+  br label %share
+share:
+  %shared = phi ptr [ %kept_part, %kept ], [ %result, %array ], [ %object, %constant ]
+{count_up("shares", "shared")}
   br label %push
 scalar:
 {word("data", "slots", "%operand", "ptr")}
-{_build("spare", "ptr")}
-{_build("bytes")}
-  %number = call ptr @gl_number(ptr %data, ptr %other, ptr %spare, i64 %bytes, ptr %api)
-  br label %made_one
-constant:
-  %object = inttoptr i64 %operand to ptr
-  call void %IncRef(ptr %object)
-  br label %push
+  %number = call ptr %Scalar(ptr %data, ptr %other, ptr null)
+  %no_number = icmp eq ptr %number, null
+  br i1 %no_number, label %fail, label %push
 tuple:
   %new_tuple = call ptr %TupleNew(i64 %operand)
   %no_tuple = icmp eq ptr %new_tuple, null
@@ -325,7 +491,7 @@ set_one:
   %was_refused = icmp slt i32 %refused, 0
   br i1 %was_refused, label %drop_dict, label %entries
 drop_dict:
-  call void %DecRef(ptr %new_dict)
+{drop("new_dict")}
   br label %fail
 let_go:
   %g = phi i64 [ 0, %entries ], [ %g1, %let_one ]
@@ -334,29 +500,25 @@ let_go:
 let_one:
   %let_at = add i64 %bottom, %g
 {word("entered", "stack", "%let_at", "ptr")}
-  call void %DecRef(ptr %entered)
+{drop("entered")}
   %g1 = add i64 %g, 1
   br label %let_go
-made_one:
-  %no_number = icmp eq ptr %number, null
-  br i1 %no_number, label %fail, label %push
 push:
-  %fresh = phi ptr [ %result, %array ], [ %object, %constant ], [ %sequence, %moving ], [ %new_dict, %let_go ],
-    [ %number, %made_one ]
-  %under = phi i64 [ %top, %array ], [ %top, %constant ], [ %base, %moving ], [ %bottom, %let_go ], [ %top, %made_one ]
+  %fresh = phi ptr [ %shared, %share ], [ %sequence, %moving ], [ %new_dict, %let_go ], [ %number, %scalar ]
+  %under = phi i64 [ %top, %share ], [ %base, %moving ], [ %bottom, %let_go ], [ %top, %scalar ]
   %pfresh = getelementptr ptr, ptr %stack, i64 %under
   store ptr %fresh, ptr %pfresh
   %top1 = add i64 %under, 1
   br label %loop
 fail:
-  %f = phi i64 [ %top, %tuple ], [ %top, %list ], [ %top, %dict ], [ %top, %drop_dict ], [ %top, %made_one ],
+  %f = phi i64 [ %top, %tuple ], [ %top, %list ], [ %top, %dict ], [ %top, %drop_dict ], [ %top, %scalar ],
     [ %f1, %fail_one ]
   %empty = icmp eq i64 %f, 0
   br i1 %empty, label %bad, label %fail_one
 fail_one:
   %f1 = sub i64 %f, 1
 {word("left", "stack", "%f1", "ptr")}
-  call void %DecRef(ptr %left)
+{drop("left")}
   br label %fail
 good:
   %answer = load ptr, ptr %stack
@@ -366,4 +528,4 @@ bad:
 }}
 """
 
-RESULTS = _FREE + _NOTE + _OWN + _NUMBER + _POOLED + _BUILD
+RESULTS = _CLAIM + _RENEW + _UNTAKE + _POOLED + _BUILD

@@ -4,8 +4,9 @@ A `Table` is an array of words that also keeps alive what its words point to. He
 results and what a function reads; programs.py puts them together. Knows nothing of tracing.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,16 +27,25 @@ from gradloom.exec.words import (
     FIXED,
     INSTANCE,
     INTERFACES,
+    KEPT_ARRAY,
+    KEPT_NUMBER,
+    KEPT_TUPLE,
     LIST,
     LIST_CONTENT,
+    MEMBERS,
     NAME,
+    NAME_ENTRY,
     NUMBER_OBJECT,
+    PART,
+    PLACED_NAME,
     PUSH_ARRAY,
+    PUSH_KEPT,
     PUSH_OBJECT,
     PUSH_SCALAR,
     STATE_WORDS,
     TUPLE,
     WATCHED,
+    WRITTEN,
 )
 
 Type = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype
@@ -76,20 +86,21 @@ def interfaces() -> Table:
         call_name = "__call__"
         _interfaces = table(
             INTERFACES.pack(
-                IncRef=python("Py_IncRef"),
-                DecRef=python("Py_DecRef"),
+                Dealloc=python("_Py_Dealloc"),
                 NewFromDescr=layout.numpy_function(layout.PYARRAY_NEW_FROM_DESCR),
+                NewCopy=layout.numpy_function(layout.PYARRAY_NEW_COPY),
                 SetBaseObject=layout.numpy_function(layout.PYARRAY_SET_BASE_OBJECT),
                 Scalar=layout.numpy_function(layout.PYARRAY_SCALAR),
                 TupleNew=python("PyTuple_New"),
                 ListNew=python("PyList_New"),
-                ListAppend=python("PyList_Append"),
                 DictNew=python("PyDict_New"),
                 DictSetItem=python("PyDict_SetItem"),
                 DictGetItem=python("PyDict_GetItemWithError"),
                 DictNext=python("PyDict_Next"),
                 GenericGetDict=python("PyObject_GenericGetDict"),
                 ErrClear=python("PyErr_Clear"),
+                ErrFetch=python("PyErr_Fetch"),
+                ErrRestore=python("PyErr_Restore"),
                 RichCompareBool=python("PyObject_RichCompareBool"),
                 CallNoArgs=python("PyObject_CallNoArgs"),
                 CallOneArg=python("PyObject_CallOneArg"),
@@ -101,6 +112,7 @@ def interfaces() -> Table:
                 list=id(list),
                 dict=id(dict),
                 true=id(True),
+                none=id(None),
                 call_name=id(call_name),
             ),
             call_name,
@@ -121,7 +133,10 @@ class Watched:
 
     def name(self, space: dict[str, Any], name: str, value: Any) -> None:
         """A global is bound to the same object."""
-        self._record(NAME, space, name, id(value), (), value)
+        if layout.dicts_are_known():
+            self._record(PLACED_NAME, space, name, id(value), [0] * len(NAME_ENTRY.names), value)
+        else:
+            self._record(NAME, space, name, id(value), (), value)
 
     def content(self, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], data: bytes) -> None:
         """An array has this shape and dtype and holds these bytes."""
@@ -226,12 +241,19 @@ class Arguments:
         self.words: list[int] = []
         self.kept: list[Any] = []
         self.nested = False
+        self.written: list[int] = []  # the slots of results that go into arrays that are passed
 
     def array(self, slot: int) -> None:
         """An array, or where it has no dimension, also a NumPy scalar."""
         shape, dtype = self.types[slot]
         scalar = dtype.type if not shape else None
         self._record(ARRAY, slot, dtype, id(scalar) if scalar is not None else 0, shape)
+
+    def written_array(self, slot: int, type: Type) -> None:
+        """An array into which the result in this slot is written."""
+        shape, dtype = type
+        self.written.append(slot)
+        self._record(WRITTEN, slot, dtype, 0, shape)
 
     def number(self, slot: int, kind: type) -> None:
         """An object of exactly this type that holds a number as NumPy's scalars do: a Python float."""
@@ -258,6 +280,11 @@ class Arguments:
         self.kept.append(names)
         self._record(INSTANCE, 0, kind, len(names), [id(name) for name in names])
 
+    def members(self, kind: type, offsets: Sequence[int]) -> None:
+        """An instance of exactly this class with slots at these offsets; records of the values follow."""
+        self.nested = True
+        self._record(MEMBERS, 0, kind, len(offsets), offsets)
+
     def _record(self, kind: int, slot: int, object: Any, other: int = 0, payload: Sequence[int] = ()) -> None:
         self.kept.append(object)
         words = {"kind": kind, "slot": slot, "object": id(object), "other": other, "extra": len(payload), "payload": 0}
@@ -267,8 +294,16 @@ class Arguments:
         return table(self.words, *self.kept)
 
 
+class _Node(NamedTuple):
+    """A part of what is returned: a result (its position), a constant (the object) or a container (its keys)."""
+
+    kind: int
+    value: Any
+    children: "tuple[_Node, ...]" = ()
+
+
 class Building:
-    """Instructions that build what a call returns, in postfix order.
+    """What a call returns: a tree that is written in postfix order, and then as tables.
 
     Args:
         results: slot, shape and dtype of each result; they are named by their position.
@@ -277,38 +312,141 @@ class Building:
 
     def __init__(self, results: "Sequence[tuple[int, Type]]", scalars: bool):
         self.results, self.scalars = results, scalars
-        self.words: list[int] = []
-        self.kept: list[Any] = []
-        self.count = self.depth = self._top = 0
+        self._nodes: list[_Node] = []
 
     def result(self, position: int) -> None:
-        slot, (shape, dtype) = self.results[position]
-        if self.scalars and not shape:
-            spare: list[Any] = []
-            self.kept.append(spare)
-            self._add(PUSH_SCALAR, slot, id(dtype), spare=id(spare), bytes=dtype.itemsize)
-        else:
-            self._add(PUSH_ARRAY, position)
+        self._nodes.append(_Node(PUSH_ARRAY, position))
 
     def constant(self, value: Any) -> None:
-        self.kept.append(value)
-        self._add(PUSH_OBJECT, id(value))
+        self._nodes.append(_Node(PUSH_OBJECT, value))
 
     def sequence(self, kind: type, count: int) -> None:
         """Put the last parts into a tuple or a list."""
-        self._add(BUILD_TUPLE if kind is tuple else BUILD_LIST, count, taken=count)
+        if kind is tuple and not count:
+            self.constant(())
+        else:
+            self._contain(BUILD_TUPLE if kind is tuple else BUILD_LIST, None, count)
 
     def dict(self, keys: Sequence[Any]) -> None:
         """Put the last parts into a dict under these keys."""
-        keyed = table([id(key) for key in keys], keys)
-        self.kept.append(keyed)
-        self._add(BUILD_DICT, len(keys), keyed.address, taken=len(keys))
+        self._contain(BUILD_DICT, keys, len(keys))
 
-    def _add(self, kind: int, operand: int, other: int = 0, taken: int = 0, spare: int = 0, bytes: int = 0) -> None:
-        self.words += BUILD.pack(kind=kind, operand=operand, other=other, spare=spare, bytes=bytes, size=0)[:-1]
+    def _contain(self, kind: int, value: Any, count: int) -> None:
+        first = len(self._nodes) - count
+        self._nodes[first:] = [_Node(kind, value, tuple(self._nodes[first:]))]
+
+    def finish(self, keeps: Callable[[int], bool]) -> "Built":
+        """Return the tables; `keeps` tells which results, by position, are in small objects of their own."""
+        assert len(self._nodes) == 1
+        return Built(self, self._nodes[0], keeps)
+
+
+class Built:
+    """The tables of what a call returns.
+
+    Attributes:
+        parts: records of what is given again, and how many there are; `root` is 1 if the first of them is all.
+        building: instructions that build the rest, how many there are, and how many objects wait at most.
+        others: the positions of the results that are no parts.
+    """
+
+    def __init__(self, building: Building, tree: _Node, keeps: Callable[[int], bool]):
+        self.results, self.scalars = building.results, building.scalars
+        self._records: list[list[int]] = []
+        self._kept: list[Any] = []
+        self._words: list[int] = []
+        self._found: dict[int, int] = {}  # parts by position of the result
+        self.count = self.depth = self._top = 0
+        positions = Counter(_positions(tree))
+        self._single = {position for position, count in positions.items() if count == 1}
+        self._small = {k for k in range(len(self.results)) if keeps(k) and self._can_be_kept(k)}
+        whole = self._is_kept(tree)
+        self._build(tree)
+        self.root = int(whole and tree.kind != PUSH_OBJECT)
+        for position in sorted(self._small - self._found.keys()):
+            self._part(_Node(PUSH_ARRAY, position), -1)  # it is returned nowhere, and still needs memory
+        self.others = [k for k in range(len(self.results)) if k not in self._found]
+        self.parts_count = len(self._records)
+        self.parts = table([word for record in self._records for word in record], *self._kept)
+        self.building = table(self._words, *self._kept)
+
+    def new_set(self) -> list[Any]:
+        """Return a list for the parts, which native code fills."""
+        return [None] * self.parts_count
+
+    def _is_number(self, position: int) -> bool:
+        return self.scalars and not self.results[position][1][0]
+
+    def _can_be_kept(self, position: int) -> bool:
+        dtype = self.results[position][1][1]
+        return not self._is_number(position) or (dtype.itemsize in (4, 8) and dtype.kind in "fiu")
+
+    def _is_kept(self, node: _Node) -> bool:
+        """Tell whether a part of the tree is given again: it consists of tuples of small results and constants."""
+        if node.kind == PUSH_ARRAY:
+            return node.value in self._small
+        if node.kind == PUSH_OBJECT:
+            return True
+        once = all(child.value in self._single for child in node.children if child.kind == PUSH_ARRAY)
+        return node.kind == BUILD_TUPLE and once and all(map(self._is_kept, node.children))
+
+    def _part(self, node: _Node, parent: int) -> int:
+        """Write the records of a part of the tree that is given again; return the position of its first one."""
+        if node.kind == PUSH_ARRAY and node.value in self._found:
+            return self._found[node.value]
+        at = len(self._records)
+        self._records.append([])
+        words = {"wanted": 1 if parent < 0 else 2, "parent": parent, "slot": 0, "object": 0, "payload": 0}
+        if node.kind == PUSH_ARRAY:
+            slot, (shape, dtype) = self.results[node.value]
+            self._found[node.value] = at
+            self._kept.append(dtype)
+            kind = KEPT_NUMBER if self._is_number(node.value) else KEPT_ARRAY
+            words |= {"kind": kind, "slot": slot, "object": id(dtype), "bytes": dtype.itemsize}
+            payload = list(shape)
+        else:
+            payload = []
+            for child in node.children:
+                if child.kind == PUSH_OBJECT:
+                    self._kept.append(child.value)
+                    payload += [-1, id(child.value)]
+                else:
+                    payload += [self._part(child, at), 0]
+            words |= {"kind": KEPT_TUPLE, "bytes": len(node.children)}
+        self._records[at] = [*PART.pack(**words, extra=len(payload))[:-1], *payload]
+        return at
+
+    def _build(self, node: _Node) -> None:
+        """Write the instructions that build a part of the tree."""
+        if node.kind == PUSH_OBJECT:
+            self._kept.append(node.value)
+            self._add(PUSH_OBJECT, id(node.value))
+        elif self._is_kept(node):
+            self._add(PUSH_KEPT, self._part(node, -1))
+        elif node.kind == PUSH_ARRAY:
+            slot, (_, dtype) = self.results[node.value]
+            number = self._is_number(node.value)
+            self._add(PUSH_SCALAR if number else PUSH_ARRAY, slot, id(dtype) if number else 0)
+        else:
+            for child in node.children:
+                self._build(child)
+            keys = 0
+            if node.kind == BUILD_DICT:
+                keyed = table([id(key) for key in node.value], node.value)
+                self._kept.append(keyed)
+                keys = keyed.address
+            self._add(node.kind, len(node.children), keys, len(node.children))
+
+    def _add(self, kind: int, operand: int, other: int = 0, taken: int = 0) -> None:
+        self._words += BUILD.pack(kind=kind, operand=operand, other=other, size=0)[:-1]
         self.count += 1
         self._top += 1 - taken
         self.depth = max(self.depth, self._top)
 
-    def finish(self) -> Table:
-        return table(self.words, *self.kept)
+
+def _positions(node: _Node) -> Iterator[int]:
+    """Yield the results that a tree holds."""
+    if node.kind == PUSH_ARRAY:
+        yield node.value
+    for child in node.children:
+        yield from _positions(child)
