@@ -20,7 +20,7 @@ import numpy as np
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.programs import Plans
 from gradloom.exec.tables import State
-from gradloom.guards import Guards
+from gradloom.guards import Guards, classes_of
 from gradloom.inspection import Inspectable
 from gradloom.signature import Call, Parameters, Static, caller_location
 from gradloom.tree_code import picker_of
@@ -89,6 +89,7 @@ class UserFunction:
             self._families: dict[Any, int] = {}
             self.families: dict[Any, Family] = {}  # by kinds of arguments: programs for any length
             self._guards: Guards | None = None
+            self._classes: dict[type, None] = {}  # of the objects among the arguments of all programs
 
     @property
     def last(self) -> "Program | None":
@@ -151,7 +152,8 @@ class UserFunction:
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
                     # Anew each time: tracing may have changed what the function reads.
-                    self._guards = Guards(self.fun, found.captured)
+                    self._classes.update(dict.fromkeys(classes_of(call.structure, call.leaves)))
+                    self._guards = Guards(self.fun, found.captured, self._classes)
                     self.state.watch(None)
         return found
 

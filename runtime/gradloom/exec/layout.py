@@ -22,6 +22,8 @@ DATA, NDIM, DIMS, BASE, DESCR, FLAGS, WEAK_REFERENCES = [HEADER + offset for off
 C_CONTIGUOUS, OWNS_DATA, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
 # NumPy's scalars and Python's float keep the number behind the header, cells their content.
 NUMBER = CELL_CONTENT = HEADER
+# Functions: their code and defaults.
+FUNCTION_PARTS = (HEADER + 32, HEADER + 40)
 # Lists and tuples: the length, then the items, which a list keeps elsewhere.
 LENGTH = HEADER
 TUPLE_ITEMS = LIST_ITEMS = HEADER + 8

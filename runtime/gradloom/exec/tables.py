@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradloom.exec import layout
+from gradloom.exec.layout import CELL_CONTENT, FUNCTION_PARTS, word
 from gradloom.exec.words import (
     ARGUMENT,
     ARRAY,
@@ -131,12 +132,24 @@ class Watched:
         """A closure's variable is bound to the same object (or to none)."""
         self._record(CELL, cell, None, 0 if empty else id(value), (), value)
 
-    def name(self, space: dict[str, Any], name: str, value: Any) -> None:
-        """A global is bound to the same object."""
-        if layout.dicts_are_known():
+    def function(self, fun: Any, code: Any, defaults: Any) -> bool:
+        """A function has this code and these defaults; return whether native code can see that."""
+        for place, part in zip(FUNCTION_PARTS, (code, defaults), strict=True):
+            if word(id(fun) + place) != (None if part is None else id(part)):
+                return False
+        self.kept.append(fun)
+        for place, part in zip(FUNCTION_PARTS, (code, defaults), strict=True):
+            if part is not None:  # (a part of an object is compared as a cell's content is)
+                at = id(fun) + place - CELL_CONTENT
+                self._record(CELL, part, None, id(part), place=at)
+        return True
+
+    def name(self, space: dict[str, Any], name: str, value: Any, missing: bool = False) -> None:
+        """A global, or a class's attribute, is bound to the same object (or to none)."""
+        if layout.dicts_are_known() and not missing:
             self._record(PLACED_NAME, space, name, id(value), [0] * len(NAME_ENTRY.names), value)
         else:
-            self._record(NAME, space, name, id(value), (), value)
+            self._record(NAME, space, name, 0 if missing else id(value), (), value)
 
     def content(self, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], data: bytes) -> None:
         """An array has this shape and dtype and holds these bytes."""
@@ -157,12 +170,19 @@ class Watched:
         self._record(ASK, hold, None, 0)
 
     def _record(
-        self, kind: int, place: Any, object: Any, expected: int, payload: Sequence[int] = (), held: Any = None
+        self,
+        kind: int,
+        owner: Any,
+        object: Any,
+        expected: int,
+        payload: Sequence[int] = (),
+        held: Any = None,
+        place: int | None = None,
     ) -> None:
-        self.kept += [place, object, held]
+        self.kept += [owner, object, held]
         words = WATCHED.pack(
             kind=kind,
-            place=id(place),
+            place=id(owner) if place is None else place,
             object=0 if object is None else id(object),
             expected=expected,
             extra=len(payload),

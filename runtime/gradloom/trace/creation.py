@@ -201,13 +201,14 @@ class _Grid:
             result = self._real[unwrap(key)]
             return buffer(result) if isinstance(result, np.ndarray) and state.trace is not None else result
         mark()
-        parts = []
+        parts, kinds = [], []
         for item in key if key.__class__ is tuple else (key,):
             if isinstance(item, str):
                 fail(UnsupportedError, "a string in np.r_ or np.c_ is not supported", "use np.concatenate or np.stack")
             part = tracer_of(np.r_[item] if isinstance(item, slice) else item)
+            kinds.append(item if isinstance(item, (int, float)) else part.dtype)  # numbers give way to arrays
             parts.append(expand_dims(part, 1) if self._columns and part.ndim < 2 else atleast_1d(part))
-        return concatenate(parts, -1)
+        return concatenate([part.astype(np.result_type(*kinds)) for part in parts], -1)
 
 
 GRIDS = {id(np.r_): _Grid(False), id(np.c_): _Grid(True)}
