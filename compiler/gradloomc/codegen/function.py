@@ -28,7 +28,7 @@ from gradloomc.lowering.parallelize import bytes_of
 class Places:
     """Where a program's memory is: run-time numbers, slots of buffers, and buffers of which only a tile exists."""
 
-    __slots__ = ("convention", "features", "pool_slot", "scratch", "sizes", "slot_of")
+    __slots__ = ("convention", "features", "nest_functions", "pool_slot", "repeated", "scratch", "sizes", "slot_of")
 
     def __init__(self, features: frozenset[str], convention: gemm.Convention) -> None:
         """Start with no memory; `features` are what the target can do (see `Body`), `convention` how to call a BLAS."""
@@ -37,6 +37,8 @@ class Places:
         self.sizes = Sizes()
         self.slot_of: dict[Value, int] = {}
         self.scratch: dict[Value, Op] = {}  # the ops that make them
+        self.repeated: dict[Op, bytes] = {}  # nests that there are several of, see repeated.py
+        self.nest_functions: dict[bytes, str] = {}  # their functions that have been written, by name
 
 
 class FunctionWriter:

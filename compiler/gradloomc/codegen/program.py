@@ -13,6 +13,7 @@ from gradloomc.codegen import gemm
 from gradloomc.codegen.blocks import is_divided
 from gradloomc.codegen.function import Places
 from gradloomc.codegen.mathlib import LIBRARY, uses_library
+from gradloomc.codegen.repeated import repeated_nests
 from gradloomc.codegen.segment import Segment
 from gradloomc.codegen.source import Source
 from gradloomc.codegen.x86 import features_of
@@ -135,6 +136,7 @@ class ProgramWriter:
         if in_chunks or large:
             self.places.pool_slot = self.add_slot((), ir_types.i64)
         results = [self.new_slot(value) for value in self.result_buffers()]
+        self.places.repeated = repeated_nests(self.body.ops)
         temporaries: list[int] = []
         checks: list[Op] = []
         status = None

@@ -9,6 +9,7 @@ copy of its own. Records and copies lie in one buffer of the program.
 from gradloomc.codegen.chunk import ALIGNMENT, Chunk, aligned
 from gradloomc.codegen.function import FunctionWriter, Places, fill_literal
 from gradloomc.codegen.nest_context import Buffer
+from gradloomc.codegen.repeated import NestFunction
 from gradloomc.dialects import loops
 from gradloomc.dialects.scalar import convert
 from gradloomc.ir import types as ir_types
@@ -170,8 +171,24 @@ class Segment(FunctionWriter):
             self.in_chunks(op)
         elif op.kind is loops.tiles:
             self.tiles(op)
+        elif op in self.places.repeated:
+            self.by_function(op)
         else:
             self.nest(op)
+
+    def by_function(self, op: Op) -> None:
+        """Write the call of a nest that is there several times; its function, when it is the first."""
+        functions, key = self.places.nest_functions, self.places.repeated[op]
+        if key not in functions:
+            writer = NestFunction(self.places, f"nest{len(functions)}", op)
+            text = writer.write()
+            functions[key] = writer.symbol if text else ""
+            self.entry.declarations.update(writer.entry.declarations)
+            self.entry.functions.update(writer.entry.functions)
+            self.entry.functions[writer.symbol] = text
+        if functions[key]:
+            pointers = ", ".join(f"ptr {self.buffer(value).pointer}" for value in dict.fromkeys(op.operands))
+            self.lines.append(f"  call void @{functions[key]}(ptr %sizes, {pointers})")
 
     def in_chunks(self, op: Op) -> None:
         symbol = f"{self.symbol}_chunk{len(self.chunk_functions)}"

@@ -6,6 +6,7 @@ expressions, without what they are for now; what is known of the symbols has to 
 """
 
 import marshal
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,30 @@ def identity_of(function: Op) -> bytes | None:
         return None
 
 
+def identity_of_nest(op: Op) -> bytes | None:
+    """Return the identity of an op with a region; None as for functions.
+
+    Equal bytes mean that the same is done to the operands in their order; which values these are is not in them.
+    """
+    numbers: dict[Value, int] = {}
+    for operand in op.operands:
+        numbers.setdefault(operand, len(numbers))
+    head = [op.kind.name, [numbers[operand] for operand in op.operands]]
+    head += [[plain(value.type) for value in numbers], [result.type.text for result in op.results]]
+    types: dict[Type, int] = {}
+    parts: list[Any] = []
+    try:
+        attributes = [[name, plain(value)] for name, value in op.attributes.items()]
+        for region in op.regions:
+            for argument in region.block.arguments:
+                numbers[argument] = len(numbers)
+                parts.append(types.setdefault(argument.type, len(types)))
+            _list_ops(region.block.ops, numbers, types, parts)
+        return plain_bytes([head, attributes, [plain(type) for type in types], parts])
+    except (NoIdentity, KeyError):  # KeyError: it uses values from outside that are not among its operands
+        return None
+
+
 def plain_bytes(x: Any) -> bytes:
     """Return nested lists and tuples of plain values as bytes, equal ones for equal values."""
     return marshal.dumps(x, _FORMAT)
@@ -44,11 +69,18 @@ def _listed(function: Op) -> list[Any]:
     types: dict[Type, int] = {}
     numbers: dict[Value, int] = {}
     parts: list[Any] = []
-    left = MOST_BYTES
     for argument in block.arguments:
         numbers[argument] = len(numbers)
         parts.append(types.setdefault(argument.type, len(types)))
-    for op in block.ops:
+    _list_ops(block.ops, numbers, types, parts)
+    own = [[name, plain(value)] for name, value in sorted(function.attributes.items()) if name not in _SEEN_OTHERWISE]
+    return [[plain(type) for type in types], len(block.arguments), parts, own]
+
+
+def _list_ops(ops: Iterable[Op], numbers: dict[Value, int], types: dict[Type, int], parts: list[Any]) -> None:
+    """Append a block's ops; number the values and types that they bring."""
+    left = MOST_BYTES
+    for op in ops:
         if op.regions:
             raise NoIdentity
         parts.append(op.kind.name)
@@ -65,8 +97,6 @@ def _listed(function: Op) -> list[Any]:
             parts.append(types.setdefault(result.type, len(types)))
         if left < 0:
             raise NoIdentity
-    own = [[name, plain(value)] for name, value in sorted(function.attributes.items()) if name not in _SEEN_OTHERWISE]
-    return [[plain(type) for type in types], len(block.arguments), parts, own]
 
 
 # A function's name is for people; its type is that of its arguments and results.
