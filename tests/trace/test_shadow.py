@@ -3,6 +3,7 @@
 import functools
 import math
 import types
+from collections.abc import Callable
 from math import exp as math_exp
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from numpy import sin as numpy_sin
 from numpy import zeros as make_zeros
 
+from gradloom import compile_grad, value_and_grad
 from gradloom.trace import shadow
 from gradloom.trace.shadow import ShadowGlobals, shadow_function
 from gradloom.trace.tracer import Tracer
@@ -164,7 +166,7 @@ def test_clones_are_kept_and_keep_the_code() -> None:
 
 
 def test_functions_of_others_are_not_cloned() -> None:
-    for function in (functools.wraps, np.sum, np.linalg.norm, pytest.approx, shadow.shadow_function):
+    for function in (functools.wraps, np.sin, np.random.rand, pytest.approx, shadow.shadow_function):
         assert shadow.shadow_of(function) is function
 
 
@@ -237,3 +239,52 @@ def test_tracers_are_arrays_to_isinstance() -> None:
 
     trace(function, np.ones(2))
     assert not isinstance(np.ones(2), Tracer)
+
+
+LISTS: list[Callable[[Any], Any]] = [
+    lambda x: np.sum([x[0], x[1] * 2]),
+    lambda x: np.sum([x, 2 * x], axis=0),
+    lambda x: np.mean([x[0], 2.0]),
+    lambda x: np.max((x[0], 2.0)),
+    lambda x: np.prod(a=[x[0], x[1]]),
+    lambda x: np.linalg.norm([x[0], x[1], 3.0]),
+    lambda x: np.dot([x[0], 2.0], [1.0, x[1]]),
+    lambda x: np.polyval([x[0], x[1], 1.0], 2.0),
+    lambda x: np.where([True, False], [x[0], 1.0], 2.0),
+    lambda x: np.reshape([x[0], 1.0], (2, 1)),
+    lambda x: np.outer([x[0], x[1]], [1.0, 2.0]),
+    lambda x: np.cumsum([x[0], x[1]]),
+    lambda x: np.interp(0.5, [0.0, 1.0], [x[0], x[1]]),
+    lambda x: np.einsum("i,i", [x[0], 1.0], [1.0, x[1]]),
+    lambda x: np.stack([[x[0], 1.0], [2.0, x[1]]]),
+    lambda x: np.concatenate([[x[0], 2.0], [x[1]]]),
+    lambda x: np.linalg.solve([[x[0], 1.0], [0.0, x[1]]], [1.0, x[2]]),
+]
+
+
+@pytest.mark.parametrize("function", LISTS, ids=range(len(LISTS)))
+def test_lists_with_traced_parts_are_arrays(function: Callable[[Any], Any]) -> None:
+    x = np.array([1.5, -2.0, 0.5])
+    result = compile_grad(function)(x)
+    expected = function(x)
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
+    assert result.dtype == expected.dtype
+
+
+def test_new_arrays_of_plain_numbers_can_be_written() -> None:
+    data = np.arange(4.0)
+
+    def function(t: Any) -> Any:
+        arrays = [np.linspace(0, 1, 4), np.copy(data), np.tile([1.0, 2.0], 2), np.geomspace(1, 2, 4)]
+        for k, array in enumerate(arrays):
+            array[k] = t
+        return np.sum(np.array(arrays) ** 2)
+
+    assert value_and_grad(function)(2.0) == (pytest.approx(function(2.0)), 16.0)
+    np.testing.assert_array_equal(data, np.arange(4.0))
+
+
+def test_r_keeps_the_dtype() -> None:
+    x = np.ones(2, np.float32)
+    result = compile_grad(lambda x: (np.r_[x, 1.0], np.c_[x, x * 2], np.r_[x, np.arange(2.0)]))(x)
+    assert [part.dtype for part in result] == [np.float32, np.float32, np.float64]

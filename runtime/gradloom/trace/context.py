@@ -74,11 +74,20 @@ def user_location() -> Location:
 
 def is_subscript(location: Location) -> bool:
     """Tell whether the instruction at a place in the user's code reads an element, as `x[i]` does."""
+    return _instruction(location) == "BINARY_SUBSCR"
+
+
+def is_assignment(location: Location) -> bool:
+    """Tell whether the instruction at a place in the user's code writes elements, as `x[i] = 1.0` does."""
+    return _instruction(location) in ("STORE_SUBSCR", "STORE_SLICE")
+
+
+def _instruction(location: Location) -> str:
     if not isinstance(location, CodeLocation):
-        return False
+        return ""
     import dis  # slow to import, and only messages of errors need it
 
-    return dis.opname[location.code.co_code[location.instruction]] == "BINARY_SUBSCR"
+    return dis.opname[location.code.co_code[location.instruction]]
 
 
 def mark() -> None:

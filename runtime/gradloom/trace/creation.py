@@ -4,6 +4,7 @@ These constructors do not dispatch on their arguments, so the shadow module (sha
 their place. Outside of a trace they return what NumPy returns.
 """
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -67,11 +68,30 @@ for _function in (np.zeros, np.ones, np.eye, np.identity, np.tri, np.arange, np.
     SHADOWED[_function] = _constructor(_function)
 
 
+def _writable(result: Any) -> Any:
+    """Return a new array as one that traced numbers can be written into; all else as it is."""
+    return buffer(result) if result.__class__ is np.ndarray and result.dtype.kind in "fiub" else result
+
+
+def _new(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that returns an array of its own."""
+
+    @functools.wraps(function)
+    def make(*args: Any, **kwargs: Any) -> Any:
+        return _writable(function(*args, **kwargs))
+
+    return make
+
+
+for _function in (np.copy, np.logspace, np.geomspace, np.tile, np.repeat, np.diagflat):
+    SHADOWED[_function] = _new(_function)
+
+
 @shadows(np.linspace)
 def _linspace(start: Any, stop: Any, num: Any = 50, *args: Any, **kwargs: Any) -> Any:
     """As numpy.linspace; the number of points may be a length that is not fixed."""
     if state.trace is None or not has_length((start, stop, num)):
-        return np.linspace(start, stop, num, *args, **kwargs)
+        return _writable(np.linspace(start, stop, num, *args, **kwargs))
     return linspace(start, stop, num, *args, **kwargs)
 
 

@@ -124,8 +124,9 @@ def writable(a: Any, name: str) -> Tracer:
     if a.__class__ is not Tracer:
         fail(
             UnsupportedError,
-            f"np.{name} writes a traced array into an array made outside of the traced function",
-            "copy that array in the function first: a = np.array(a)",
+            f"np.{name} writes a traced array into an array that no traced array went into: it is a plain ndarray, "
+            "which cannot hold traced numbers",
+            "make it with np.array(...) in the function: a = np.array(a)",
         )
     return a
 

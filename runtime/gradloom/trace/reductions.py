@@ -51,8 +51,10 @@ def deliver(result: Tracer, out: Any) -> Any:
     if out.__class__ is not Tracer:
         fail(
             UnsupportedError,
-            "out= is an array made outside of the traced function, which cannot hold traced numbers",
-            "leave out= away, or make the array in the function with np.empty(...) or np.zeros(...)",
+            "traced numbers are written (by out=, or by +=, *= and the like) into an array that no traced array went "
+            "into: it is a plain ndarray, which cannot hold them",
+            "leave out= away, write a = a + x instead of a += x, or make the array in the function with np.array(...) "
+            "or np.zeros(...)",
         )
     return out._assign(result)
 

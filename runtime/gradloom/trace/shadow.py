@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from gradloom.trace import special
-from gradloom.trace.context import fail, is_own_file
+from gradloom.trace.calling import call_function
+from gradloom.trace.context import fail, is_own_file, mark
 from gradloom.trace.creation import GRIDS, SHADOWED
 from gradloom.trace.memory import is_traced
 from gradloom.trace.tracer import Tracer
+from gradloom.trace.views import tracer_of
 from gradloomc.ir.errors import TracerError
 
-_SHADOWED_PACKAGES = ("numpy", "math", "scipy", "scipy.special")
+_SHADOWED_PACKAGES = ("numpy", "numpy.linalg", "math", "scipy", "scipy.special")
 
 
 class ShadowArray(abc.ABC):  # noqa: B024  (an ABC for its register(), which teaches isinstance)
@@ -123,6 +125,33 @@ _BUILTINS: dict[str, Any] = {
 
 # --- what stands for a value ------------------------------------------------------------------------------------------
 
+_DISPATCHER = type(np.sum)  # of functions that ask their arguments what they mean, but not the items of lists
+# Those that do ask the items, because they take several arrays.
+_OF_SEQUENCES = frozenset(
+    {np.block, np.broadcast_arrays, np.choose, np.column_stack, np.concatenate, np.dstack, np.einsum, np.hstack}
+    | {np.linalg.multi_dot, np.meshgrid, np.piecewise, np.select, np.stack, np.vstack}
+)
+
+
+@functools.cache
+def _seeing_lists(function: Any) -> Any:
+    """Return a NumPy function that takes lists with traced parts, as in np.sum([a, b]), for arrays."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        traced = [x for x in (*args, *kwargs.values()) if x.__class__ in (list, tuple) and is_traced(x)]
+        if not traced:
+            return function(*args, **kwargs)
+        mark()
+        if function in _OF_SEQUENCES:
+            return call_function(function, args, kwargs)
+        stacked = {id(x): tracer_of(x) for x in traced}
+        kwargs = {name: stacked.get(id(x), x) for name, x in kwargs.items()}
+        return function(*[stacked.get(id(x), x) for x in args], **kwargs)
+
+    return call
+
+
 _PLAIN_TYPES = frozenset({int, float, bool, str, tuple, list, dict, type(None), np.ndarray})
 _FUNCTION_TYPES = (types.BuiltinFunctionType, type(np.zeros_like), type(np.sum))
 
@@ -142,7 +171,8 @@ def shadow_of(value: Any) -> Any:
             return ShadowArray
         return SHADOWED.get(value, value)
     if isinstance(value, _FUNCTION_TYPES):
-        return SHADOWED.get(value, value)
+        found = SHADOWED.get(value)
+        return found if found is not None else _seeing_lists(value) if cls is _DISPATCHER else value
     if id(value) in GRIDS:
         return GRIDS[id(value)]
     if cls is types.MethodType:

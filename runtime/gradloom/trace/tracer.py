@@ -17,6 +17,7 @@ from gradloom.trace.context import (
     MissingAttributeError,
     element_of,
     fail,
+    is_assignment,
     is_subscript,
     mark,
     nearest,
@@ -142,6 +143,14 @@ class Tracer(Memory):
         )
 
     def _needs_number(self, what: str, fix: str) -> NoReturn:
+        if is_assignment(user_location()):
+            fail(
+                TracerError,
+                "a traced array is written into an array that no traced array went into: it is a plain ndarray, which "
+                "cannot hold what is not known while the function is being traced",
+                "make it with np.array(...), np.zeros(...) or the like in the function: out = np.array(data) instead "
+                "of data.copy() or data * 1.0",
+            )
         fail(
             TracerError,
             f"{what} of a traced array needs its value, which is not known while the function is being traced",
@@ -154,8 +163,7 @@ class Tracer(Memory):
             return float(array)
         self._needs_number(
             "float()",
-            "leave float() out (an array of shape () works as a number); if this is an assignment into an array "
-            "made outside of the function, write into a copy made with np.array(...) or np.zeros(...) inside it",
+            "leave float() out: an array of shape () works as a number",
         )
 
     def __int__(self) -> int:
@@ -187,8 +195,9 @@ class Tracer(Memory):
             "the conversion to an ndarray",
             _AS_INDEX
             if is_subscript(user_location())
-            else "this code does not see traced arrays: if it calls np.array, np.asarray or np.zeros in a library, do "
-            "that in your own code; if it is a method such as ndarray.dot(x), write np.dot(a, x)",
+            else "this code does not see traced arrays: make one array of a list first, as in "
+            "np.exp(np.array([a, b])); if it calls np.array, np.asarray or np.zeros in a library, do that in your own "
+            "code; if it is a method such as ndarray.dot(x), write np.dot(a, x)",
         )
 
     def item(self, *index: Any) -> Any:
