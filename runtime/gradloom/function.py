@@ -23,6 +23,7 @@ from gradloom.exec.tables import State
 from gradloom.guards import Guards, classes_of
 from gradloom.inspection import Inspectable
 from gradloom.signature import Call, Parameters, Static, caller_location
+from gradloom.tree import flatten
 from gradloom.tree_code import picker_of
 from gradloomc.codegen.tiers import expect_program
 from gradloomc.ir.builder import insertion
@@ -30,7 +31,7 @@ from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from gradloom.program import Primal, Program
+    from gradloom.program import Primal, Program, Result
     from gradloom.resizing import Family
 
 _ATTRIBUTE = "__gradloom__"
@@ -391,7 +392,7 @@ class Derived(NativeCallable, Inspectable, native=True):
                 user.last = program
                 user.state.hits += 1
                 answer = program(leaves)
-                self._enter(program, leaves, len(args), kwargs)
+                self._enter(program, leaves, len(args), tuple(kwargs))
                 return answer
         return self._call(args, kwargs)
 
@@ -425,16 +426,14 @@ class Derived(NativeCallable, Inspectable, native=True):
         program = self.program(call)
         self._remember(args, kwargs, call, program)
         answer = program(call.leaves)
-        self._enter(program, call.leaves, len(args), kwargs)
+        self._enter(program, call.leaves, len(args), tuple(kwargs))
         return answer
 
     def _remember(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call, program: "Program"
     ) -> None:
         """Note the program for the next call with arguments of the same structure and types."""
-        if self._generation != self.user.state.generation:
-            self._generation = self.user.state.generation
-            self.forget()
+        self._follow_changes()
         if self.bound_kwargs:
             return
         kinds = tuple([_KEY_TEXT.get(type(leaf), "") for leaf in call.leaves])
@@ -451,39 +450,57 @@ class Derived(NativeCallable, Inspectable, native=True):
                 return  # keyword arguments that took positions: the order of the leaves differs
             found[1][key] = program
 
-    def _enter(self, program: "Program", leaves: Sequence[Any], count: int, kwargs: dict[str, Any]) -> None:
+    def _follow_changes(self) -> None:
+        """Forget what answered before something changed that the function reads."""
+        if self._generation != self.user.state.generation:
+            self._generation = self.user.state.generation
+            self.forget()
+
+    def _enter(
+        self,
+        program: "Program",
+        leaves: Sequence[Any],
+        count: int,
+        keywords: tuple[str, ...],
+        into: "tuple[Any, Result] | None" = None,
+    ) -> None:
         """Let native code answer calls like the one that the program answered just now, if it can.
 
         Args:
             leaves: the leaves of the arguments, as `bind` orders them.
-            count, kwargs: how many arguments came by position, and the others.
+            count, keywords: how many arguments came by position, and the names of the others.
+            into: if one of the keywords is `out`, what was passed, and the part of the result that goes there.
         """
         if program.executable.native is None:
             return
         if (self.bound_args or self.bound_kwargs) and not self._met:
             self._met = True  # one that is made for a single call is not worth a plan
             return
-        keywords = tuple(kwargs)
+        self._follow_changes()
 
         def make() -> Any:
-            from gradloom.plans import make_plan
+            from gradloom.plans import INTO, make_plan
 
             if not self.bound_kwargs.keys().isdisjoint(keywords):
                 return None
             first, names = len(self.bound_args), tuple(self.bound_kwargs)
-            order = self.user.parameters.order(first + count, (*names, *keywords))
+            passed = [name for name in keywords if into is None or name != "out"]
+            order = self.user.parameters.order(first + count, (*names, *passed))
             if order is None:
                 return None
             bound = [*self.bound_args, *self.bound_kwargs.values()]
             last = first + count
             bound_order = [*order[:first], *order[last : last + len(names)]]
             own = [*order[first:last], *order[last + len(names) :]]
+            if into is not None:
+                own.insert(count + keywords.index("out"), INTO)
             for which, value in self.user.parameters.defaults(program.form.structure, order):
                 bound.append(value)
                 bound_order.append(which)
-            return make_plan(program, leaves, own, keywords, self.user.state, bound, bound_order)
+            return make_plan(program, leaves, own, keywords, self.user.state, bound, bound_order, into)
 
-        self._plans.use(self, (program, count, keywords), make)
+        where = None if into is None else flatten(into[0])[1]
+        self._plans.use(self, (program, count, keywords, where), make)
         self.user.enter(program)
 
     def check(self, call: Call) -> None:

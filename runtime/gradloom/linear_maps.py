@@ -60,7 +60,7 @@ class Forward(Derived):
         if program.after is None:
             program.after = self._after(point.without_arrays())
         found = program.after(program(point.call.leaves))
-        self._enter(program, point.call.leaves, len(args), kwargs)
+        self._enter(program, point.call.leaves, len(args), tuple(kwargs))
         return found
 
     def _after(self, point: Point) -> Callable[[Any], Any]:

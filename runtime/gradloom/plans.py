@@ -6,11 +6,12 @@ other containers, Python builds them from the flat ones; as arguments the others
 """
 
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
+from types import MemberDescriptorType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from gradloom.exec.layout import member_offset
 from gradloom.exec.tables import Arguments, Building, State, Table
 from gradloom.program import Fixed, Program, Result
 from gradloom.signature import Leaf
@@ -18,6 +19,7 @@ from gradloom.tree import DICT, LEAF, LIST, NOTHING, TUPLE, Container, Structure
 from gradloomc.ir.builder import open_insertions
 from gradloomc.ir.types import f64, tensor
 
+INTO = "<out>"  # stands in an order for what results are written into
 _SEQUENCES = {id(TUPLE): tuple, id(LIST): list}
 
 
@@ -29,6 +31,7 @@ def make_plan(
     state: State,
     bound: Sequence[Any] = (),
     bound_order: Sequence[int | str] = (),
+    into: tuple[Any, Result] | None = None,
 ) -> Table | None:
     """Return the plan of calls like one that `program` just answered, or None if native code cannot take them.
 
@@ -38,17 +41,25 @@ def make_plan(
         keywords: the names of the last of them, which came by keyword.
         state: of the user's function.
         bound, bound_order: what is passed in every call without saying so, and where it goes.
+        into: what results were written into, and which part of the result that is; `order` says `INTO` for it.
     """
     native = program.executable.native
     if native is None or order is None or program.stale or any(map(_is_unusual, leaves)):
         return None
     form = program.form
     children = _children(form.structure)
-    if {*order, *bound_order} != set(children):
+    if {*order, *bound_order} - {INTO} != set(children):
         return None
     arguments, taken = Arguments(native.types), Arguments(native.types)
     for records, places in ((arguments, order), (taken, bound_order)):
         for which in places:
+            if which == INTO:
+                given, part = into if into is not None else (None, program.result)
+                if len(set(part.slots)) < len(part.slots):  # two arrays for one result
+                    return None
+                if not _describe_places(records, part.structure, given, iter(part.slots), native.results):
+                    return None
+                continue
             first, structure = children[which]
             described = enumerate(form.leaves[first:], first)
             if not _describe(records, structure, described, form.position):
@@ -161,6 +172,35 @@ def _plan(
     )
 
 
+def _describe_places(
+    arguments: Arguments, structure: Structure, given: Any, slots: Iterator[Any], results: Sequence[Any]
+) -> bool:
+    """Write the records of arrays that results are written into; return whether native code can take them."""
+    if given is None:
+        arguments.fixed(None)
+        for _ in range(count_leaves(structure)):
+            next(slots)
+        return True
+    if structure is LEAF:
+        slot = next(slots)
+        if isinstance(slot, Fixed):
+            return False
+        arguments.written_array(*results[slot])
+        return True
+    container, auxiliary, *children = structure
+    parts, names = container.split(given)
+    if container is DICT:
+        if names != auxiliary:
+            return False
+        arguments.dict(auxiliary)
+    elif id(container) in _SEQUENCES or _is_named_tuple(container):
+        arguments.sequence(container.type, len(children))
+    else:
+        return False
+    pairs = zip(children, parts, strict=True)
+    return all(_describe_places(arguments, child, part, slots, results) for child, part in pairs)
+
+
 def _children(structure: Structure) -> dict[int | str, tuple[int, Structure]]:
     """Return the structure of each argument of a call and its first leaf, by position or name."""
     _, _, args, kwargs = structure
@@ -204,6 +244,8 @@ def _describe(
         arguments.sequence(container.type, len(children))
     elif _is_plain_record(container, auxiliary):
         arguments.instance(container.type, auxiliary)
+    elif (offsets := _offsets(container, auxiliary)) is not None:
+        arguments.members(container.type, offsets)
     else:
         return False
     return all(_describe(arguments, child, leaves, position) for child in children)
@@ -230,6 +272,19 @@ def _is_plain_record(container: Container, names: Sequence[str]) -> bool:
         and cls.__dictoffset__ != 0
         and not any(hasattr(type(vars(base).get(name)), "__set__") for base in cls.__mro__ for name in names)
     )
+
+
+def _offsets(container: Container, names: Sequence[str]) -> list[int] | None:
+    """Return where instances keep these attributes; None if they are not all that there is, or not all in slots."""
+    cls = container.type
+    if not container.record or container.registered or cls.__dictoffset__ != 0:
+        return None
+    if cls.__getattribute__ is not object.__getattribute__:
+        return None
+    slots = [name for base in cls.__mro__ for name, each in vars(base).items() if type(each) is MemberDescriptorType]
+    if sorted(slots) != sorted(names):
+        return None
+    return [member_offset(getattr(cls, name)) for name in names]
 
 
 def _building(result: Result, results: Sequence[Any]) -> Building | None:

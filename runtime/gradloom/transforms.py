@@ -45,12 +45,14 @@ class Gradient(Derived, native=True):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if "out" in kwargs and "out" not in self.user.parameters.names:
-            return self._into(kwargs.pop("out"), args, kwargs)
+            keywords = tuple(kwargs)
+            return self._into(kwargs.pop("out"), args, kwargs, keywords)
         return super().__call__(*args, **kwargs)
 
-    def _into(self, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Write the gradient into `out`."""
+    def _into(self, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any], keywords: tuple[str, ...]) -> Any:
+        """Write the gradient into `out`, which came among `keywords`."""
         from gradloom.exec.into import check_out, run_into
+        from gradloom.program import parts_of
 
         if self.has_aux or insertion.block is not None:
             raise UnsupportedError(
@@ -68,7 +70,10 @@ class Gradient(Derived, native=True):
                 type = program.types[slot]
                 check_out(place, type.shape, type.element.dtype, "out")
                 outs[slot] = place
-        return program.finish(run_into(program.executable, program.gather(call.leaves), outs))
+        answer = program.finish(run_into(program.executable, program.gather(call.leaves), outs))
+        gradient = parts_of(program.result)[1] if self.with_value else program.result
+        self._enter(program, call.leaves, len(args), keywords, (out, gradient))
+        return answer
 
     def make(self, primal: "Primal") -> "Program":
         from gradloom.derivatives import gradient_program

@@ -1,6 +1,7 @@
 """Calls with all kinds of arguments go straight into native code: counted by what takes the general path."""
 
 import functools
+import sys
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from gradloom import compile_grad, grad, linearize, value_and_grad, vjp
 from gradloom.exec import layout
 from gradloom.program import Program
+from gradloomc.ir.errors import ExecutionError
 
 pytestmark = pytest.mark.skipif(not layout.objects_are_known(), reason="no native entry here")
 
@@ -51,6 +53,19 @@ Pair = namedtuple("Pair", "w b")
 
 
 class Plain:
+    def __init__(self, w: Any, b: Any) -> None:
+        self.w, self.b = w, b
+
+
+@dataclass(slots=True)
+class Slotted:
+    w: np.ndarray
+    b: np.ndarray
+
+
+class Unset:
+    __slots__ = ("b", "extra", "w")
+
     def __init__(self, w: Any, b: Any) -> None:
         self.w, self.b = w, b
 
@@ -350,3 +365,105 @@ def test_defaults_that_are_differentiated(general: list[int]) -> None:
     assert general[0] == before
     for found, want in zip(g(x, 2.0), (2 * y, np.sum(x * y), 2 * x), strict=True):
         np.testing.assert_allclose(found, want)
+
+
+def test_objects_with_slots(general: list[int]) -> None:
+    function = value_and_grad(energy)
+    for kind in (Slotted, Unset):
+        p = kind(x, y)
+        expected = function(p)
+        for _ in range(WARM):
+            function(p)
+        general[0] = 0
+        value, gradient = function(p)
+        assert type(gradient) is kind and value == expected[0]
+        np.testing.assert_array_equal(gradient.w, expected[1].w)
+        p.w = 2 * x  # another array is seen
+        np.testing.assert_array_equal(function(p)[1].w, 2 * expected[1].w)
+        assert general[0] == (kind is Unset) * 2  # one slot is empty: its class says more than the object has
+        p.w = x.astype(np.float32)
+        assert function(p)[1].w.dtype == np.float32
+        del p.w
+        with pytest.raises(AttributeError):
+            function(p)
+
+
+# --- out= ---------------------------------------------------------------------------------------
+
+
+def test_results_into_given_arrays(general: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradloom.exec import into
+
+    ways = [0]
+    run_into = into.run_into
+
+    def counted(*args: Any) -> Any:
+        ways[0] += 1
+        return run_into(*args)
+
+    monkeypatch.setattr(into, "run_into", counted)
+
+    def loss(p: Any, x: Any, scale: float = 1.0) -> Any:
+        return np.sum(p["w"] * x) * scale + np.sum(p["b"] ** 2)
+
+    params = {"w": x + 1, "b": y}
+    outs = {"w": np.empty(7), "b": np.empty(7)}
+    both, one = grad(loss, argnums=(0, 1)), value_and_grad(energy_of)
+
+    def calls(k: float) -> None:
+        value, gradient = one(k * x, out=outs["w"])
+        assert gradient is outs["w"] and np.isclose(value, np.sum((k * x) ** 3))
+        np.testing.assert_allclose(gradient, 3 * (k * x) ** 2)
+        found = both(params, k * x, out=(outs, outs["w"] * 0), scale=2.0)
+        assert found[0]["w"] is outs["w"] and found[0]["b"] is outs["b"]
+        np.testing.assert_allclose(outs["w"], 2 * k * x)
+        np.testing.assert_allclose(outs["b"], 2 * y)
+        np.testing.assert_allclose(found[1], 2 * params["w"])
+        part = both(params, k * x, out=({"w": None, "b": outs["b"]}, None), scale=1.0)
+        assert part[0]["b"] is outs["b"] and part[0]["w"] is not outs["w"]
+        np.testing.assert_allclose(part[0]["w"], k * x)
+        plain = both(params, k * x, scale=1.0)
+        assert plain[0]["b"] is not outs["b"]
+
+    for k in range(WARM + 2):
+        calls(float(k))
+    general[0] = ways[0] = 0
+    references = [sys.getrefcount(each) for each in (*outs.values(), params["w"])]
+    for k in range(50):
+        calls(float(k))
+    assert (general[0], ways[0]) == (0, 0)
+    assert [sys.getrefcount(each) for each in (*outs.values(), params["w"])] == references
+
+
+def energy_of(x: Any) -> Any:
+    return np.sum(x * x * x)
+
+
+def test_given_arrays_that_native_code_leaves_to_the_general_path() -> None:
+    function = grad(energy_of)
+    out = np.empty(7)
+    for _ in range(WARM):
+        function(x, out=out)
+    own = x.copy()
+    assert function(own, out=own) is own  # its own gradient
+    np.testing.assert_allclose(own, 3 * x * x)
+    wide = np.zeros(8)
+    wide[:7] = x
+    function(wide[:7], out=wide[1:])  # shares memory with the argument
+    np.testing.assert_allclose(wide[1:], 3 * x * x)
+    strided = np.zeros(14)[::2]
+    assert function(x, out=strided) is strided
+    np.testing.assert_allclose(strided, 3 * x * x)
+    frozen = np.empty(7)
+    frozen.flags.writeable = False
+    with pytest.raises(ExecutionError, match="read-only"):
+        function(x, out=frozen)
+    with pytest.raises(TypeError):
+        function(x, out=np.float64(3))
+    with pytest.raises(TypeError):
+        function(out, x, out=out)
+    two = grad(lambda a, b: np.sum(a * b), argnums=(0, 1))
+    for _ in range(WARM):
+        two(x, y, out=(out, np.empty(7)))
+    first, second = two(x, y, out=(out, out))  # the last one written stays, as with any two of them
+    assert first is second is out

@@ -62,7 +62,7 @@ def parts(tree: Any) -> list[Any]:
 
 
 def warm(function: Any, *args: Any) -> Any:
-    compiled = gradloom.compile_grad(function)
+    compiled: Any = gradloom.compile_grad(function)
     for _ in range(BINDER_FROM_CALL + 2):
         compiled(*args)
     assert compiled._entry
@@ -250,7 +250,7 @@ def test_globals_are_seen_whatever_becomes_of_their_dict(placed: bool, monkeypat
         compiled(x)
     space.update(copy)
     check()
-    space[1] = "a key that is no name"
+    space[1] = "a key that is no name"  # type: ignore[index]
     check()
     space["SCALE"] = 0.0
     expected = 4.0

@@ -221,16 +221,9 @@ class Executable(NativeCallable, native=True):
             arrays = self.prepare(arrays)
             if self.may_donate(arrays):
                 return self(*arrays)  # in their copies they are what the entry expects
-        if self.program.chunked:
-            threads.pool.meet(self.program.chunked_work)
+        if self.note_call() and self.native is not None:
+            return self(*arrays)
         count = len(self.types)
-        if self.bind is None and self.calls < BINDER_FROM_CALL:
-            self.calls += 1
-            if self.calls == BINDER_FROM_CALL:
-                self._enter()
-                if self.native is not None:
-                    return self(*arrays)
-                self.bind = binder()
         frame = self.frames.take()
         pointers, memory, bind = frame.pointers, frame.memory, self.bind
         if bind is None or len(arrays) != count or not bind(arrays, count, self.expected, pointers, _ARRAY_TYPE):
@@ -250,6 +243,33 @@ class Executable(NativeCallable, native=True):
                 frame.set_slot(slot, array)
         memory[:count] = arrays
         memory[self.first_result : self.first_result + len(made)] = made
+        return self._run(frame)
+
+    def run_into(self, arrays: Sequence[Array], made: Sequence[Array]) -> list[Array]:
+        """Run on arrays as `prepare` returns them; the results go into arrays like those of `result_types`."""
+        self.note_call()
+        frame = self.frames.take()
+        for slot, array in [*enumerate(arrays), *enumerate(made, self.first_result)]:
+            frame.set_slot(slot, array)
+        return self._run(frame)
+
+    def note_call(self) -> bool:
+        """Count a call by the general path; after the first few, look for a faster way, and tell whether that was now."""
+        if self.program.chunked:
+            threads.pool.meet(self.program.chunked_work)
+        if self.calls >= BINDER_FROM_CALL:
+            return False
+        self.calls += 1
+        if self.calls < BINDER_FROM_CALL:
+            return False
+        self._enter()
+        if self.native is None:
+            self.bind = binder()
+        return True
+
+    def _run(self, frame: Frame) -> list[Array]:
+        """Run on a frame that is filled in, and give it back; return the results."""
+        memory = frame.memory
         start = time.perf_counter()
         self.run_steps(frame)
         self.seconds = min(self.seconds, time.perf_counter() - start)

@@ -45,7 +45,6 @@ def run_into(executable: Executable, arrays: Sequence[Any], outs: Sequence[Array
         outs: for each array that is returned, where to put it, checked by `check_out`; None for a new array.
     """
     arrays = executable.prepare(arrays)
-    frame = executable.frames.take()
     first = executable.first_result
     made: list[Array] = [pool.empty(shape, dtype) for shape, dtype in executable.result_types]
     taken: list[Array] = list(arrays)
@@ -57,14 +56,10 @@ def run_into(executable: Executable, arrays: Sequence[Any], outs: Sequence[Array
         if usable and out.shape == made[position].shape and not any(np.may_share_memory(out, x) for x in taken):
             made[position] = out
             taken.append(out)
-    for slot, array in [*enumerate(arrays), *enumerate(made, first)]:
-        frame.set_slot(slot, array)
-    executable.run_steps(frame)
-    results = []
-    for (slot, shape, _), out in zip(executable.returned, outs, strict=True):
-        result = frame.memory[slot].reshape(shape)
-        if out is not None and result is not out and not (result.base is out and result.size == out.size):
-            out[...] = result
-        results.append(result if out is None else out)
-    executable.frames.give_back(frame)
+    results = executable.run_into(arrays, made)
+    for k, (result, out) in enumerate(zip(results, outs, strict=True)):
+        if out is not None:
+            if result is not out and not (result.base is out and result.size == out.size):
+                out[...] = result
+            results[k] = out
     return results

@@ -31,6 +31,8 @@ TUPLE_ITEMS = LIST_ITEMS = HEADER + 8
 TYPE_FLAGS = HEADER + 8 + 18 * 8
 HAVE_VECTORCALL = 1 << 11
 
+# Descriptors of slots point to what they describe.
+DESCRIBED = HEADER + 24
 # Dicts: the table of keys; that of a dict of names holds what its first word says, counts, indices, and then entries.
 DICT_KEYS = HEADER + 16
 KEYS_KIND, KEYS_COUNT, KEYS_INDICES, KEYS_OF_NAMES, KEYS_MASK = 8, 24, 32, 1, 0xFFFFFF
@@ -100,6 +102,29 @@ def _containers_are_known() -> bool:
     )
 
 
+def member_offset(descriptor: Any) -> int:
+    """Return where instances keep what a slot's descriptor stands for."""
+    definition = word(id(descriptor) + DESCRIBED)
+    return word(definition + 16, ctypes.c_ssize_t)
+
+
+def _members_are_known() -> bool:
+    class Slotted:
+        __slots__ = ("first", "second")
+
+    one = Slotted()
+    one.first, one.second = object(), object()  # type: ignore[attr-defined]
+    pairs = [(Slotted.first, one.first), (Slotted.second, one.second)]  # type: ignore[attr-defined]
+    for descriptor, value in pairs:
+        definition = word(id(descriptor) + DESCRIBED) or 1
+        if type(descriptor).__basicsize__ != DESCRIBED + 8 or definition % 8:
+            return False  # then this may be no address
+        offset = member_offset(descriptor)
+        if not HEADER <= offset < HEADER + 64 or word(id(one) + offset) != id(value):
+            return False
+    return True
+
+
 def _counts_are_known() -> bool:
     """Tell whether a reference more and one less are counted where native code does."""
     counted = np.empty(1)
@@ -164,6 +189,7 @@ def _examine() -> bool:
             array_layout_is_known()
             and _types_are_known()
             and _counts_are_known()
+            and _members_are_known()
             and _containers_are_known()
             and _numbers_are_known()
             and numpy_function(PYARRAY_TYPE) == id(np.ndarray)
