@@ -188,3 +188,12 @@ def test_few_parts() -> None:
         kernels = to_kernels(copy_function(compiled._program((x,), {}).function))
         nests = [op for op in body_of(kernels).ops if op.kind is kernel.nest]
         assert (nests[-1].attributes["extents"] == (500,)) == (width == 3)
+
+
+@pytest.mark.parametrize("shapes", [((64, 64), (64, 64)), ((20, 40, 40), (20, 40, 40)), ((9, 9, 9), (9, 9, 9))])
+def test_squares_are_calls(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """Extents that are the same number are no less of an extent for it."""
+    compiled = compile_grad(lambda a, b: np.sum(np.tanh(a @ b)), argnums=(0, 1))
+    rng = np.random.default_rng(4)
+    compiled.value_and_grad(*(rng.standard_normal(shape) for shape in shapes))
+    assert compiled.stats.products == 3

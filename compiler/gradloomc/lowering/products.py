@@ -52,12 +52,15 @@ def is_tiny(batch: int, m: int, n: int, k: int) -> bool:
     100 ns or more, as long as some 64 multiply-adds in such vectors; for one long matrix it is one call.
     """
     # Of an extent that is not fixed, as little is asked as can be: it narrows where the program fits.
-    extents = sorted((batch, m, n, k), key=is_symbolic)
-    long = next((extent for extent in extents if extent > TINY_EXTENT), None)
-    if long is None or any(extent > TINY_EXTENT for extent in extents if extent is not long):
+    axes = sorted(enumerate((batch, m, n, k)), key=lambda axis: is_symbolic(axis[1]))
+    long = next((axis for axis in axes if axis[1] > TINY_EXTENT), None)
+    if long is None:
         return False
-    work = TINY_WORK if long is batch else TINY_WORK_OF_ONE_CALL
-    return math.prod(extent for extent in extents if extent is not long) <= work and long >= LEAST_POINTS
+    others = [extent for axis, extent in axes if axis != long[0]]  # which may be as long
+    if any(extent > TINY_EXTENT for extent in others):
+        return False
+    work = TINY_WORK if long[0] == 0 else TINY_WORK_OF_ONE_CALL
+    return math.prod(others) <= work and long[1] >= LEAST_POINTS
 
 
 def pairs_small_things(op: Op) -> bool:
