@@ -64,7 +64,9 @@ def operands(function: Op, seed: int = 0) -> list[Any]:
 @pytest.mark.parametrize("element", ["f32", "f64"])
 @pytest.mark.parametrize(("ta", "tb"), [(False, False), (True, False), (False, True), (True, True)])
 def test_same_bits_for_any_number_of_threads(pool: threads.WorkerPool, element: str, ta: bool, tb: bool) -> None:
-    for m, n, k in ((301, 290, 207), (96, 97, 1200), (700, 65, 130), (64, 911, 140)):
+    sizes = [(301, 290, 207), (96, 97, 1200), (700, 65, 130), (64, 911, 140)]  # computed in panels, where there are any
+    sizes += [(12, 1900, 300), (2000, 12, 300), (700, 600, 700)]  # by the library
+    for m, n, k in sizes:
         function = product(m, n, k, SCALARS[element], ta, tb)
         x, y = operands(function)
         executable = Executable(function)
@@ -94,12 +96,34 @@ def test_workers_take_blocks_and_the_blas_keeps_its_threads(pool: threads.Worker
 
 
 @needs_threads
+@pytest.mark.skipif(not LIBRARY.for_large_products(), reason="this library takes all products itself")
+@pytest.mark.parametrize("element", ["f32", "f64"])
+def test_products_in_panels_are_shared_wherever_they_are_cut(pool: threads.WorkerPool, element: str) -> None:
+    """Neither what the library's trials found nor its own threads are of any account to them."""
+    for m, n, k in ((160, 200, 90), (40, 700, 90), (700, 40, 90)):
+        function = product(m, n, k, SCALARS[element])
+        executable = Executable(function)
+        executable.run(operands(function))
+        before = pool.word("jobs")
+        for direction in ("rows", "columns"):
+            pool.set_word(f"{direction}_{element}", 0)
+        for _ in range(3):
+            executable.run(operands(function))
+        assert pool.word("jobs") == before + 3
+    small = product(70, 70, 70, SCALARS[element])
+    executable = Executable(small)
+    before = pool.word("jobs")
+    executable.run(operands(small))
+    assert executable.program.large_products and pool.word("jobs") == before
+
+
+@needs_threads
 @pytest.mark.usefixtures("blas_on_two")
 def test_cuts_where_the_bits_would_differ_are_not_made(
     pool: threads.WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_products, "may_be_cut", lambda *_: False)
-    function = product(500, 400, 300, f32)
+    function = product(12, 4000, 300, f32)  # which is not computed in panels
     executable = Executable(function)
     before = pool.word("jobs")
     executable.run(operands(function))

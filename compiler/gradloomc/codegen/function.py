@@ -186,11 +186,14 @@ class FunctionWriter:
         """Return a call of the BLAS on whole matrices, or on the rows [low, high) of a tile."""
         self.number += 1
         element, convention = op.operands[2].type.element, self.places.convention
-        self.entry.declarations[gemm.declaration(element, convention)] = None
-        self.entry.functions[gemm.adapter_name(element)] = gemm.adapter(element, convention)
+        large = gemm.is_large(op)
+        symbol = (gemm.LARGE_SYMBOLS if large else gemm.SYMBOLS)[element]
+        self.entry.declarations[gemm.declaration(symbol, element, convention)] = None
+        self.entry.functions[gemm.adapter_name(symbol)] = gemm.adapter(symbol, element, convention)
         pointers = [self.buffer(value).pointer for value in op.operands]
         pool = None
-        if gemm.is_large(op) and self.places.pool_slot is not None:
+        if large:
+            assert self.places.pool_slot is not None
             pool = self.slot_pointer(self.places.pool_slot)
             self.entry.functions[gemm.sharing_name(element)] = gemm.sharing_adapter(element)
         text = Text()

@@ -15,8 +15,9 @@ from gradloomc.ir import types as ir_types
 from gradloomc.ir.core import Op
 from gradloomc.ir.types import ScalarType
 
-# The symbols by which native code calls a library's gemm.
+# The symbols by which native code calls a library's gemm, and what takes its place for large products.
 SYMBOLS: dict[ScalarType, str] = {ir_types.f32: "gradloom_sgemm", ir_types.f64: "gradloom_dgemm"}
+LARGE_SYMBOLS: dict[ScalarType, str] = {ir_types.f32: "gradloom_large_sgemm", ir_types.f64: "gradloom_large_dgemm"}
 
 
 class Convention(NamedTuple):
@@ -40,8 +41,9 @@ MATRICES = "{t} %alpha, ptr %a, i64 %lda, ptr %b, i64 %ldb, {t} %beta, ptr %c, i
 LARGE = 1 << 18
 
 
-def adapter_name(element: ScalarType) -> str:
-    return f"gemm_{element}"
+def adapter_name(symbol: str) -> str:
+    """Return the name of a module's private function that calls a symbol."""
+    return f"{symbol}_by_rows"
 
 
 def sharing_name(element: ScalarType) -> str:
@@ -54,24 +56,24 @@ def is_large(op: Op) -> bool:
     return m * n * k > LARGE
 
 
-def declaration(element: ScalarType, convention: Convention) -> str:
-    """Return the declaration of the library's routine."""
+def declaration(symbol: str, element: ScalarType, convention: Convention) -> str:
+    """Return the declaration of a routine."""
     t, i = memory_scalar(element), convention.integer
     if not convention.cblas:
-        return f"declare void @{SYMBOLS[element]}({', '.join(['ptr'] * 13)})"
-    return f"declare void @{SYMBOLS[element]}(i32, i32, i32, {i}, {i}, {i}, {t}, ptr, {i}, ptr, {i}, {t}, ptr, {i})"
+        return f"declare void @{symbol}({', '.join(['ptr'] * 13)})"
+    return f"declare void @{symbol}(i32, i32, i32, {i}, {i}, {i}, {t}, ptr, {i}, ptr, {i}, {t}, ptr, {i})"
 
 
-def adapter(element: ScalarType, convention: Convention, attributes: str = "#0") -> str:
-    """Return the module's private function that calls the routine with matrices stored by rows."""
-    t, symbol = memory_scalar(element), SYMBOLS[element]
-    head = f"define internal void @{adapter_name(element)}({FLAGS_AND_SIZES}, {MATRICES.format(t=t)}) {attributes} {{"
+def adapter(symbol: str, element: ScalarType, convention: Convention, attributes: str = "#0") -> str:
+    """Return the module's private function that calls a routine with matrices stored by rows."""
+    t = memory_scalar(element)
+    head = f"define internal void @{adapter_name(symbol)}({FLAGS_AND_SIZES}, {MATRICES.format(t=t)}) {attributes} {{"
     body = _cblas_call(symbol, t, convention.integer) if convention.cblas else _fortran_call(symbol, t, convention)
     return "\n".join([head, *body, "  ret void", "}"])
 
 
 def sharing_adapter(element: ScalarType) -> str:
-    """Return the module's private function for large products: the worker pool's, or the BLAS where there is none."""
+    """Return the module's private function for large products: the worker pool's, or the routine if there is none."""
     t = memory_scalar(element)
     arguments = (
         f"i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k, {t} %alpha, ptr %a, i64 %lda, ptr %b, i64 %ldb, {t} %beta, ptr %c, "
@@ -83,7 +85,7 @@ def sharing_adapter(element: ScalarType) -> str:
   %alone = icmp eq ptr %shared, null
   br i1 %alone, label %one, label %several
 one:
-  call void @{adapter_name(element)}({arguments})
+  call void @{adapter_name(LARGE_SYMBOLS[element])}({arguments})
   ret void
 several:
   call void %shared(ptr %pool, {arguments})
@@ -187,7 +189,7 @@ def write_gemm(
             ]
             at[position] = f"%{name}p{position}"
         loops.append((name, count))
-    callee = f"@{adapter_name(element)}(" if pool is None else f"@{sharing_name(element)}(ptr {pool}, "
+    callee = f"@{adapter_name(SYMBOLS[element])}(" if pool is None else f"@{sharing_name(element)}(ptr {pool}, "
     lines.append(
         f"  call void {callee}i1 {flags[0]}, i1 {flags[1]}, i64 {m}, i64 {n}, i64 {k}, {alpha}, "
         f"ptr {at[0]}, i64 {lda}, ptr {at[1]}, i64 {ldb}, {beta}, ptr {at[2]}, i64 {ldc})"

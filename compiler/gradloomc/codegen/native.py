@@ -60,8 +60,9 @@ class Module(NamedTuple):
 counts = Counts()
 _modules: dict[str, dict[str, int]] = {}
 _host: Host | None = None
-# Addresses of functions of other libraries, by the names under which texts declare them.
-imports: dict[str, int] = {}
+# Addresses of functions outside of a module, by the names under which texts declare them; or what returns one, where it
+# is made when it is first wanted.
+imports: dict[str, int | Callable[[], int]] = {}
 
 
 def host() -> Host:
@@ -169,9 +170,7 @@ def forget_modules() -> None:
     store().clear()
 
 
-def find_module(
-    key: str, symbols: Sequence[str], given: Given | None = None, again: bool = False
-) -> Module | None:
+def find_module(key: str, symbols: Sequence[str], given: Given | None = None, again: bool = False) -> Module | None:
     """Return the functions of a module that was compiled before, here or in another process; None if there is none."""
     known = _modules.get(key)
     if known is not None and not again and known.keys() >= set(symbols):
@@ -208,7 +207,8 @@ def _load(content: bytes, symbols: Sequence[str], given: Given | None) -> dict[s
     """Put what is stored into memory; return the addresses of at least `symbols`."""
 
     def known(name: str) -> int:
-        return (given(name) if given else 0) or imports.get(name, 0)
+        found = (given(name) if given else 0) or imports.get(name, 0)
+        return found if isinstance(found, int) else found()
 
     if content[:1] == _IMAGE:
         return load(decode(content[1:]), known, symbols).symbols

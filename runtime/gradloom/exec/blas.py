@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradloomc.codegen.gemm import SYMBOLS, Convention
+from gradloom.exec.panels import for_large_products
+from gradloomc.codegen.gemm import LARGE_SYMBOLS, SYMBOLS, Convention
 from gradloomc.codegen.native import imports
 from gradloomc.ir import types as ir_types
 from gradloomc.ir.types import ScalarType
@@ -57,6 +58,10 @@ class Library(NamedTuple):
     set_threads: int
     kept: Any
 
+    def for_large_products(self) -> dict[str, Callable[[], int]]:
+        """Return what takes large products in the library's place; OpenBLAS (it has threads) lets others."""
+        return for_large_products(self.convention) if self.set_threads else {}
+
     def routine(self, element: ScalarType) -> Any:
         """Return the gemm for an element type as a ctypes function."""
         return prototype(self.convention, element)(self.addresses[SYMBOLS[element]])
@@ -80,6 +85,8 @@ def library() -> Library:
 def _found() -> Library:
     found = next(iter(candidates()))
     imports.update(found.addresses)
+    imports.update({LARGE_SYMBOLS[element]: found.addresses[symbol] for element, symbol in SYMBOLS.items()})
+    imports.update(found.for_large_products())
     return found
 
 

@@ -52,7 +52,7 @@ def _connect(pool: WorkerPool, element: ScalarType) -> None:
     library = blas.library()
     names = ("gradloom_blas_get_threads", "gradloom_blas_set_threads", "gl_run")
     imports.update(zip(names, (library.get_threads, library.set_threads, pool.word("run")), strict=True))
-    text = shared_gemm_text(element, library.convention)
+    text = shared_gemm_text(element, library.convention, bool(library.for_large_products()))
     code = compile_module(text, [symbol(element), "gl_use"], level=0).addresses
     use = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(code["gl_use"])
     use(pool.block.ctypes.data, 1)
