@@ -16,6 +16,7 @@ from gradloomc.codegen.gemm import Convention
 from gradloomc.codegen.host import Host
 from gradloomc.codegen.program import Program
 from gradloomc.codegen.saved import decode, encode
+from gradloomc.codegen.tiers import expect_library
 from gradloomc.ir.core import Op
 from gradloomc.ir.identity import plain_bytes
 from gradloomc.ir.inline import dissolve
@@ -65,6 +66,7 @@ def lowered(
         if found is not None:
             counts.found += 1
             return found
+    expect_library(derivation.origin, host)
     function = take() if take else derivation.copy()
     made = make(function)
     if take is None:

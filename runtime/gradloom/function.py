@@ -68,6 +68,12 @@ class UserFunction:
         self.rebound = 0  # how often something that it reads had changed
         self.clear()
         functions.add(self)
+        self._expect(called=False)
+
+    def _expect(self, called: bool) -> None:
+        """Have LLVM started if this machine has not seen the function yet."""
+        if isinstance(self.fun, types.FunctionType):
+            expect_program(marshal.dumps(self.fun.__code__, 2), called)  # (later formats vary)
 
     def forget(self) -> None:
         """Forget all programs, also the one that ran last, and what its transforms remember of them."""
@@ -148,8 +154,7 @@ class UserFunction:
             with self.lock:
                 found = self.primals.get(key)
                 if found is None:
-                    if isinstance(self.fun, types.FunctionType):
-                        expect_program(marshal.dumps(self.fun.__code__, 2))  # (later formats vary)
+                    self._expect(called=True)
                     found = Primal(self.parameters, call, self.parameters.read(call), has_aux)
                     self.primals[key] = found
                     # Anew each time: tracing may have changed what the function reads.

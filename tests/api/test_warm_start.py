@@ -206,6 +206,21 @@ def test_llvm_is_started_for_functions_that_no_process_has_seen(
     assert begun
 
 
+def test_llvm_is_started_once_for_a_function_that_is_only_wrapped(
+    process: Callable[[], known.Counts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr(native, "begin", lambda: begun.append(True))
+    monkeypatch.setattr(native, "has_begun", lambda: False)
+    monkeypatch.setattr(native, "_known_host", host)
+    for called, starts in ((False, 1), (False, 1), (True, 2), (False, 2), (True, 2)):
+        native.expect_compilation(b"source", called)
+        assert len(begun) == starts
+    native.expect_compilation(b"another", called=True)
+    native.expect_compilation(b"another", called=False)
+    assert len(begun) == 3
+
+
 # --- nothing else is found --------------------------------------------------------------------------------------------
 
 

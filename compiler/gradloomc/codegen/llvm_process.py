@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gradloomc.codegen.host import Host, decode_host
@@ -282,11 +283,11 @@ def begin() -> None:
             atexit.register(_close)
 
 
-def expect(text: str, level: int = 1) -> None:
+def expect(make: Callable[[], str], level: int = 1) -> None:
     """Have the process, if there is one, compile a module that will be asked for; returns at once."""
     if isinstance(_process, LlvmProcess):
         try:
-            _process.expect(text, level)
+            _process.expect(make(), level)
         except OSError:
             pass  # who asks for it will see
 

@@ -15,7 +15,15 @@ from gradloomc.codegen.vecmath import FUNCTIONS
 from gradloomc.codegen.x86 import features_of
 from gradloomc.ir.opdef import OpDef
 
-__all__ = ["LIBRARY", "call_library", "in_library", "is_library_symbol", "library_text", "uses_library"]
+__all__ = [
+    "LIBRARY",
+    "call_library",
+    "in_library",
+    "is_library_symbol",
+    "library_symbol",
+    "library_text",
+    "uses_library",
+]
 
 # The feature of a body that says that functions of the library are called, not written out.
 LIBRARY = "library"
@@ -39,9 +47,14 @@ def uses_library(text: str) -> bool:
     return f"@{_PREFIX}" in text
 
 
+def library_symbol(name: str, dtype: str, width: int) -> str:
+    """Return the symbol of a function for vectors of `width` elements, or for one."""
+    return f"{_PREFIX}{name}_{dtype if width == 1 else f'v{width}{dtype}'}"
+
+
 def call_library(lanes: Lanes, name: str, operands: Sequence[str]) -> str:
     """Write a call of a function of the library; return the name of its result."""
-    kind, symbol = lanes.float_type, f"{_PREFIX}{name}_{lanes.suffix}"
+    kind, symbol = lanes.float_type, library_symbol(name, lanes.dtype, lanes.width)
     lanes.body.declare(f"declare {kind} @{symbol}({', '.join([kind] * len(operands))}) #0")
     return lanes.body.emit(f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in operands)})", kind)
 

@@ -35,6 +35,8 @@ __all__ = [
 # Part of the keys: goes up when the same text is compiled to other code, or what is stored changes its form.
 _GENERATION = "native 3"
 _IMAGE, _OBJECT = b"I", b"O"
+# What a source was seen in.
+_CALLED, _WRAPPED = b"seen", b"wrapped"
 
 _DECLARED = re.compile(r"^(?:declare [^@]*@|@)([\w.]+)(?:\(| = external)", re.MULTILINE)
 
@@ -73,18 +75,24 @@ def host() -> Host:
     return _host
 
 
-def expect_compilation(source: bytes) -> None:
-    """Have LLVM started meanwhile if nothing of this source has been seen on this machine; returns at once."""
+def expect_compilation(source: bytes, called: bool = True) -> None:
+    """Have LLVM started meanwhile if nothing of this source has been seen on this machine; returns at once.
+
+    Args:
+        called: whether the function is being called. One that is only wrapped may never be, so LLVM is started when it
+            is wrapped for the first time, and when it is called for the first time.
+    """
     global _host
     begun = has_begun()
     if _host is None and not begun:
         _host = _known_host()
     key = digest("source 1", source)
-    seen = store().get(key) is not None
-    if not seen:
-        store().put(key, b"seen")  # also where LLVM runs already: the next process is to know
+    known = store().get(key)
+    seen = known == _CALLED or (known is not None and not called)
     if not begun and (_host is None or not seen):
         begin()
+    if not seen:  # also where LLVM runs already: the next process is to know
+        store().put(key, _CALLED if called else _WRAPPED)
 
 
 def begin_on_new_machine() -> None:
@@ -97,12 +105,17 @@ def begin_on_new_machine() -> None:
         begin()
 
 
-def expect_module(text: str, level: int = 1) -> None:
+def expect_module(source: Source | str, level: int = 1, key: str | None = None) -> None:
     """Have a module that is going to be asked for compiled meanwhile, if LLVM is there and nobody has compiled it."""
-    if has_begun():
-        key = None if _host is None else module_key(Source(text), level)
-        if key is None or (key not in _modules and store().get(key) is None):
-            expect(text, level)
+    if not has_begun():
+        return
+    if isinstance(source, str):
+        source = Source(source)
+    if _host is not None:  # otherwise nothing is kept
+        key = key or module_key(source, level)
+        if key in _modules or store().get(key) is not None:
+            return
+    expect(source.read, level)
 
 
 def _known_host() -> Host | None:

@@ -27,7 +27,10 @@ from typing import Any, NamedTuple
 
 from gradloomc.codegen.cache import digest
 from gradloomc.codegen.fingerprint import fingerprint
+from gradloomc.codegen.foresight import library_symbols
+from gradloomc.codegen.host import Host
 from gradloomc.codegen.image import process_symbol
+from gradloomc.codegen.llvm_process import has_begun
 from gradloomc.codegen.mathlib import is_library_symbol, library_text
 from gradloomc.codegen.native import (
     Given,
@@ -42,8 +45,9 @@ from gradloomc.codegen.native import (
 )
 from gradloomc.codegen.program import NativeStep, Program
 from gradloomc.codegen.source import Source
+from gradloomc.ir.core import Op
 
-__all__ = ["Tiers", "compile_program", "expect_program", "library_addresses", "tiers"]
+__all__ = ["Tiers", "compile_program", "expect_library", "expect_program", "library_addresses", "tiers"]
 
 # From the estimate of `nest_work`, which is for the second tier, to the seconds that the first takes.
 _CYCLES_PER_SECOND = 1.5e9
@@ -57,6 +61,8 @@ _AT_ONCE = 1.5
 _SLOTS = 4  # trampolines in one image: LLVM takes a millisecond for each, once on a machine
 _WORDS = 2  # of each: calls left, address
 _SEMAPHORE_BYTES = 64
+# The modules of the library that were asked for, by symbol, attributes and machine.
+_library: dict[tuple[str, str, str], tuple[Source, str | None]] = {}
 
 
 def _trampolines_text() -> str:
@@ -270,11 +276,29 @@ def library_addresses(attributes: str) -> Given:
     def given(name: str) -> int:
         if not is_library_symbol(name):
             return 0
-        source = Source(make=lambda: library_text(name, attributes))  # long, and not needed where its code is on disk
-        key = digest("library", fingerprint(), host().signature, name, attributes) if fingerprint() else None
+        source, key = _library_module(name, attributes)
         return compile_module(source, [name], key=key).addresses[name]
 
     return given
+
+
+def _library_module(name: str, attributes: str) -> tuple[Source, str | None]:
+    """Return the module of a function of the library, and the key under which it is found without its text."""
+    machine = host().signature
+    found = _library.get((name, attributes, machine))
+    if found is None:
+        source = Source(make=lambda: library_text(name, attributes))  # long, and not needed where its code is on disk
+        key = digest("library", fingerprint(), machine, name, attributes) if fingerprint() else None
+        found = _library[name, attributes, machine] = source, key
+    return found
+
+
+def expect_library(function: Op, host: Host) -> None:
+    """Have what an nd function will probably need of the library compiled meanwhile, if LLVM is there."""
+    if has_begun() and enabled():
+        for name in library_symbols(function, host.vector_bits):
+            source, key = _library_module(name, host.function_attributes)
+            expect_module(source, key=key)
 
 
 def _make_semaphore() -> _Semaphore | bool:
@@ -335,7 +359,7 @@ def compile_program(program: Program) -> Module:
     return tiers.compile(program, host().function_attributes)
 
 
-def expect_program(source: bytes) -> None:
+def expect_program(source: bytes, called: bool = True) -> None:
     """Have LLVM started, and what all programs need compiled, if nothing of this source was seen on this machine."""
-    expect_compilation(source)
+    expect_compilation(source, called)
     tiers.expect()
