@@ -10,8 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradloom import compile_grad, set_num_threads
+from gradloom.exec.executable import Executable
 from gradloomc.codegen.native import host
+from gradloomc.dialects import nd
+from gradloomc.dialects.func import body_of, finish_function, make_function
+from gradloomc.interp.interpreter import interpret
+from gradloomc.ir.builder import at
+from gradloomc.ir.core import Op
+from gradloomc.ir.inline import copy_function
+from gradloomc.ir.parser import parse_module
+from gradloomc.ir.types import f64, tensor
 from gradloomc.lowering import halve, loops, parallelize
+from gradloomc.pipelines import to_loops
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(11)
@@ -140,6 +150,106 @@ def test_every_length(fun: Any, dtype: str, tolerance: float) -> None:
     assert halved(compiled(fun), *points(66, dtype)) == 1
 
 
+def weighted(x: Array, m: Array) -> Any:
+    k = np.exp(-0.5 * np.sum(separations(x) ** 2, axis=-1))
+    return np.sum((k @ m) ** 2) + np.sum(k * m) + np.sum(m[:, None] * k)
+
+
+def weighted_by_hand(x: Array, m: Array) -> tuple[Any, Array, Array]:
+    d = separations(x)
+    k = np.exp(-0.5 * np.sum(d**2, axis=-1))
+    y = k @ m
+    both = y[:, None] * m + m[:, None] * y + m[:, None] + m
+    slopes = -2 * np.einsum("ij,ijk->ik", both * k, d)
+    return np.sum(y**2) + 2 * np.sum(y), slopes, 2 * k @ y + 2 * np.sum(k, axis=1)
+
+
+def pulls(x: Array, m: Array) -> Any:
+    d = separations(x)
+    weights = m / (np.sum(d * d, axis=-1) + 0.25) ** 1.5
+    return np.sum(np.sum(d * weights[:, :, None], axis=1) ** 2)
+
+
+def phases(x: Array, m: Array) -> Any:
+    return np.sum(np.sum(np.sin(x[:, 0][None, :] - x[:, 1][:, None]) * m, axis=1) ** 2)
+
+
+def oscillators(x: Array, m: Array) -> Any:
+    return np.sum(m[:, None] * np.sum(np.sin(x[:, 0][None, :] - x[:, 0][:, None]) * m, axis=1)[:, None] ** 2)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("dtype", "tolerance"), [("f8", 1e-11), ("f4", 3e-4)])
+def test_weights_of_one_point(dtype: str, tolerance: float) -> None:
+    function: Any = compile_grad(lambda x, m: weighted(x, m), argnums=(0, 1))
+    for n in LENGTHS:
+        x, m = points(n, dtype)
+        value, (to_x, to_m) = function.value_and_grad(x, m)
+        expected, *slopes = weighted_by_hand(x.astype("f8"), m.astype("f8"))
+        np.testing.assert_allclose(value, expected, rtol=tolerance, err_msg=f"{n} points")
+        for gradient, slope in zip((to_x, to_m), slopes, strict=True):
+            scale = np.abs(slope).max(initial=0)
+            np.testing.assert_allclose(gradient, slope, rtol=tolerance, atol=tolerance * scale, err_msg=f"{n} points")
+    assert halved(function, *points(66, dtype)) == 2
+    assert "terms of both points have most in common" in function.explain(*points(66, dtype))
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize(("fun", "nests"), [(pulls, 2), (oscillators, 2)])
+def test_terms_that_have_most_in_common(fun: Any, nests: int) -> None:
+    """Against the complex step, which is exact to rounding (Squire and Trapp, 1998)."""
+    function = compiled(fun)
+    for n in (1, 2, 3, 5, 8, 13, 16, 17, 22, 33):
+        x, m = points(n)
+        expected = np.empty_like(x)
+        for index in np.ndindex(x.shape):
+            moved = x.astype(complex)
+            moved[index] += 1e-40j
+            expected[index] = fun(moved, m).imag / 1e-40
+        value, gradient = function.value_and_grad(x, m)
+        np.testing.assert_allclose(value, fun(x, m), rtol=1e-12, atol=1e-25)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-11, atol=1e-11 * np.abs(expected).max())
+    assert halved(function, *points(66)) == nests
+
+
+def pole_sums(n: int) -> Op:
+    """Return a function of n numbers: the sums of 1 / (x - y) cosh(x - y) over either point."""
+    function = make_function("poles", [tensor((n,), f64)])
+    with at(body_of(function)):
+        (x,) = body_of(function).arguments
+        rows, columns = (nd.broadcast(x, shape=(n, n), dims=(axis,)) for axis in (0, 1))
+        d = nd.sub(rows, columns)
+        terms = nd.mul(nd.reciprocal(d), nd.cosh(d))
+        sums = [nd.reduce_sum(terms, axes=(axis,)) for axis in (0, 1)]
+    return finish_function(function, sums)
+
+
+@pytest.mark.usefixtures("small")
+def test_poles_keep_their_signs() -> None:
+    """Two points in one place: 1 / 0 is positive for both, so that no infinity meets another of the other sign."""
+    x = RNG.normal(size=19)
+    x[3] = x[16]
+    function = pole_sums(19)
+    lowered = to_loops(copy_function(function), 128)
+    assert sum("halved" in op.attributes for op in body_of(lowered).ops) == 1
+    for results in (Executable(copy_function(function)).run([x]), interpret(lowered, [x])):
+        for sums in results:
+            np.testing.assert_array_equal(sums, np.full(19, np.inf))
+
+
+@pytest.mark.usefixtures("small")
+def test_marks_keep_the_meaning() -> None:
+    """The nest with marks, interpreted, gives what native code gives that visits half of the points."""
+    x, m = points(30)
+    function: Any = compile_grad(lambda x, m: weighted(x, m), argnums=(0, 1))
+    native = function.value_and_grad(x, m)
+    text = function.ir("loops", x, m)
+    assert text.count("halved = true") == 2
+    (lowered,) = parse_module(text).functions.values()
+    for one, other in zip(interpret(lowered, [x, m]), (native[0], *native[1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("fun", BY_HAND)
 def test_same_bits_for_any_number_of_threads(fun: Any) -> None:
@@ -253,6 +363,13 @@ def test_heavy_pairs_are_visited_once(fun: Any, n: int) -> None:
     *_, program = function.user.programs.values()
     slots = program.executable.program.slots
     assert max(np.prod(slot.shape) for slot in slots if slot.element.kind == "f") == x.size
+
+
+def test_angles_of_two_kinds_have_nothing_in_common() -> None:
+    x, m = points(600)
+    function = compiled(phases)
+    np.testing.assert_allclose(function.value_and_grad(x, m)[0], phases(x, m), rtol=1e-12)
+    assert halved(function, x, m) == 0
 
 
 def test_another_length_uses_the_same_code() -> None:

@@ -33,7 +33,7 @@ class HalvedNestWriter(NestWriter):
 
     def add_total(self, body: Body, acc: Accumulator, vector: str) -> None:
         """Combine a vector of partial results into a total: twice into one of everything, where points are mirrored."""
-        if self.mirrored and not moving_dims(acc.op):
+        if self.mirrored and not moving_dims(acc.op) and len(acc.op.operands) == 2:
             kind = Vector(body, self.width).type(acc.element)
             vector = body.fresh(f"fadd {kind} {vector}, {vector}", kind)
         super().add_total(body, acc, vector)

@@ -71,12 +71,12 @@ class Lane:
             value = self.value(op.operands[0])
             if op.kind is loops.store:
                 self.store(op, value)
-            elif any(nest.varies(index) for index in op.operands[2:]):
+            elif op.kind is loops.scatter and any(nest.varies(index) for index in op.operands[2:]):
                 self.scatter(op, value)
             elif op in nest.accumulators:
-                updates[op] = self.accumulate(op, value)
-                if nest.mirrored and moving_dims(op):
-                    self.mirror(op, value)
+                updates[op] = self.accumulate(op)
+                if nest.mirrored:
+                    updates[op] = self.mirror(op, updates[op])
             else:
                 self.combine_in_memory(op, value)
         return updates
@@ -102,7 +102,8 @@ class Lane:
     def needed(self, sinks: Sequence[Op]) -> set[Value]:
         """Return the values of this depth that the sinks depend on."""
         nest = self.nest
-        wanted = {op.operands[0] for op in sinks} | {index for op in sinks for index in op.operands[2:]}
+        further = [op for op in sinks if op.kind is loops.scatter or nest.mirrored]
+        wanted = {op.operands[0] for op in sinks} | {operand for op in further for operand in op.operands[2:]}
         for op in reversed(nest.ops):
             if not op.results or op.results[0] not in wanted:
                 continue
@@ -437,38 +438,45 @@ class Lane:
         iota = ", ".join(f"i64 {k}" for k in range(self.width))
         return self.body.emit(f"icmp sge {kind} <{iota}>, {self.v.splat(covered, ir_types.i64)}", self.v.of("i1"))
 
-    def combined(self, op: Op, old: str, value: str, negative: bool = False) -> str:
+    def combined(self, op: Op, old: str, value: Value, negative: bool = False) -> str:
         """Return one step of a reduction; lanes that do not count keep what they had (masked: one instruction).
 
         What is added is subtracted if it is `negative`.
         """
         how, element = op.attributes["combine"], op.operands[0].type
-        kind, factors = self.v.type(element), added_product(op)
+        kind, factors = self.v.type(element), added_product(op, value)
         if factors is not None:
             first = self.value(factors[0])
             if negative:
                 first = self.body.emit(f"fneg {kind} {first}", kind)
             new = self.v.intrinsic("fma", element, first, self.value(factors[1]), old)
         elif negative:
-            new = self.body.fresh(f"fsub {kind} {old}, {value}", kind)
+            new = self.body.fresh(f"fsub {kind} {old}, {self.value(value)}", kind)
         else:
-            new = combine(self.v, how, element, old, value)
+            new = combine(self.v, how, element, old, self.value(value))
         counted = self.counted(op)
         return new if counted is None else self.v.select(counted, element, new, old)
 
-    def accumulate(self, op: Op, value: str) -> str:
-        return self.combined(op, self.nest.partial[op], value)
+    def accumulate(self, op: Op) -> str:
+        return self.combined(op, self.nest.partial[op], op.operands[0])
 
-    def mirror(self, op: Op, value: str) -> None:
-        """Combine what the mirror images of the points have into the elements of the innermost dimension."""
-        nest, buffer = self.nest, self.nest.buffers[op.operands[1]]
+    def mirror(self, op: Op, partial: str) -> str:
+        """Combine what the mirror images of the points have into the elements of the innermost dimension.
+
+        In a sum of everything it is combined into the vector of partial results, the new one of which is returned; what
+        has no value of its own there counts twice when the vector joins the total.
+        """
+        nest, buffer, negative = self.nest, self.nest.buffers[op.operands[1]], op.attributes["mirror"] < 0
+        if not moving_dims(op):
+            return partial if len(op.operands) == 2 else self.combined(op, partial, op.operands[2], negative)
         index_map = [(nest.inner - dim if dim >= 0 else dim, *rest) for dim, *rest in nest.target_map(op)]
         base = nest.element_pointer(self.row, buffer, nest.offset(self.row, buffer, index_map, nest.inner))
         memory = memory_scalar(buffer.element)
         pointer = self.body.emit(f"getelementptr {memory}, ptr {base}, i64 {self.point}", "ptr")
         old = self.fresh_vector(memory, pointer, None, buffer)
-        new = self.combined(op, old, value, op.attributes["mirror"] < 0)
+        new = self.combined(op, old, op.operands[2 if op.operands[2:] else 0], negative)
         self.write_vector(buffer, index_map, base, new, None)
+        return partial
 
     def combine_in_memory(self, op: Op, value: str) -> None:
         """Combine into a result that keeps the innermost dimension, or that outer loops come back to."""
@@ -484,7 +492,7 @@ class Lane:
             else:
                 old = self.gather(buffer, index_map, base, mask, integers, mutable=True)
             old = convert(self.v, self.nest.from_memory(self.v, old, buffer.element), buffer.element, element)
-            new = self.combined(op, old, value)
+            new = self.combined(op, old, op.operands[0])
             name = self.nest.to_memory(self.v, new, buffer.element, element)
             self.write_vector(buffer, index_map, base, name, mask, integers)
             return
@@ -532,9 +540,9 @@ class Lane:
         )
 
 
-def added_product(op: Op) -> tuple[Value, Value] | None:
-    """Return the factors if a sink adds up a product that nobody else uses: one instruction, one rounding."""
-    product = op.operands[0].op
+def added_product(op: Op, value: Value) -> tuple[Value, Value] | None:
+    """Return the factors if what a sink adds up is a product that nobody else uses: one instruction, one rounding."""
+    product = value.op
     if op.attributes["combine"] != "add" or product is None or product.kind is not s.mulf:
         return None
     if product.result.type not in (ir_types.f32, ir_types.f64) or product.result.uses != {op: 1}:

@@ -9,8 +9,8 @@ a call of the BLAS. The attribute
 `chunk = [dim, unit, count]` of a nest or of nests in tiles says that a dimension falls into so many chunks that may run
 on any thread (`lowering/parallelize.py`), `in_place` that no point is stored twice (`lowering/donate.py`), `jam` that
 it is written for so many rows at once, and again for those that are left (`lowering/jam.py`), and `halved` that its
-two dimensions are two of the same: what a reduction adds up at (j, i) is `mirror` times what it adds up at (i, j), so
-that one of both points need be visited (`lowering/halve.py`).
+two dimensions are two of the same: what a reduction adds up at (j, i) is `mirror` times what it adds up at (i, j), or
+times its third operand there, so that one of both points need be visited (`lowering/halve.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,6 +31,8 @@ def _verify_nest(op: Op) -> None:
         sign = inner.attributes.get("mirror")
         if inner.kind in SINKS and (sign is not None) != halved:
             raise VerifyError("a 'loops.nest' op is halved if all that it does is mirrored reductions", op.location)
+        if inner.kind is reduce and len(inner.operands) > 2 + halved:
+            raise VerifyError("a 'loops.reduce' op has a third operand only in a halved nest", op.location)
         if sign is None:
             continue
         moving = [dim for dim in inner.attributes["dims"] if dim >= 0]
@@ -78,8 +80,9 @@ store = OpDef(
 )
 reduce = OpDef(
     "loops.reduce",
-    "Combine a scalar into the buffer at the mapped point, for points with low <= point < high.",
-    type_rule=lambda value, buffer, combine, dims, low, high, mirror=1: (),
+    "Combine a scalar into the buffer at the mapped point, for points with low <= point < high; in a halved nest with "
+    "`mirror` and, after the buffer, what is combined at the mirrored point.",
+    type_rule=lambda value, buffer, *mirrored, combine, dims, low, high, mirror=1: (),
     attributes=("combine", "dims", "low", "high"),
     effects=True,
 )

@@ -146,7 +146,7 @@ def _run_nest(
 
 def _write(op: Op, environment: Environment, points: Points) -> None:
     """Store or reduce the values of all points into the buffer."""
-    value, buffer = (environment[operand] for operand in op.operands)
+    value, buffer = (environment[operand] for operand in op.operands[:2])
     dims, low = op.attributes["dims"], op.attributes["low"]
     part, inside = points.cut(value, low, op.attributes["high"])
     if 0 in part.shape:

@@ -1,13 +1,15 @@
-"""Halve: nests over all pairs (i, j) of the same points whose terms are symmetric visit each pair once.
+"""Halve: nests over all pairs (i, j) of the same points visit each pair once, where its terms are hardly two things.
 
 What is added up over j for each i is the same from (j, i) as from (i, j), or its negative (`reflect.py` proves it, term
-by term). So a point of one half of the pairs may give its term to the sum of i and, with its sign, to that of j, and
-counts twice in a sum of everything. Half of the arithmetic is spared; what is paid is that sums of j lie in memory,
-where each row comes back to them.
+by term), or follows from what is there at (i, j) for less than it took to compute (`exchange.py` builds it). So a point
+of one half of the pairs may give its term to the sum of i and what the other point has to that of j; in a sum of
+everything it counts twice. Half of the arithmetic is spared; what is paid is that sums of j lie in memory, where each
+row comes back to them.
 
-A nest is marked `halved`, and its reductions get `mirror`, the sign of the term at (j, i). The marks are promises, not
-orders: the nest means the same without them, so it is left to code generation (`codegen/halved.py`) which points it
-visits. Sums that would not lie side by side in memory are first gathered in an array where they do.
+A nest is marked `halved`, and its reductions get `mirror`, the sign of the term at (j, i), and that term itself where
+it is not the one at (i, j). The marks are promises, not orders: the nest means the same without them, so it is left to
+code generation (`codegen/halved.py`) which points it visits. Sums that would not lie side by side in memory are first
+gathered in an array where they do.
 """
 
 from collections.abc import Sequence
@@ -16,8 +18,9 @@ from gradloomc.dialects import kernel, loops
 from gradloomc.dialects import scalar as s
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.builder import at
-from gradloomc.ir.core import Block, Op, Region, Value
+from gradloomc.ir.core import Block, Op, Value
 from gradloomc.ir.types import f32, f64, memref
+from gradloomc.lowering.exchange import Exchange, copy_moved, order_with_last
 from gradloomc.lowering.parallelize import loop_depths
 from gradloomc.lowering.reflect import Copies, Reflection
 
@@ -32,10 +35,9 @@ def halve_pairs(function: Op) -> Op:
     body = body_of(function)
     copies: Copies | None = None
     for nest in [op for op in body.ops if op.kind is loops.nest and _is_over_pairs(op)]:
-        copies = copies or Copies(body.ops)
-        signs = _signs(nest, copies)
-        if signs is not None and _has_sums_to_itself(nest, body):
-            _Halving(body, nest).run(signs)
+        if _has_sums_to_itself(nest, body):
+            copies = copies or Copies(body.ops)
+            _Halving(body, nest, Exchange(nest, Reflection(copies))).run()
     return function
 
 
@@ -52,21 +54,30 @@ def _is_over_pairs(nest: Op) -> bool:
     depths = loop_depths(ops)
     if any(depths.get(op.operands[0]) != 1 for op in sums):
         return False
-    cost = sum(op.kind.cost for op in ops if op.results and depths[op.result] == 1)
-    if cost < LEAST_COST + SUM_COST * sum(len(_moving(op)) for op in sums):
+    if _cost(ops) < _least_cost(sums):
         return False
     if extents[0] != extents[1] or extents[0] < LEAST_VECTORS * nest.attributes["width"]:
         return False
     return all(not any(op.attributes["low"]) and op.attributes["high"] == extents for op in sums)
 
 
+def _cost(ops: Sequence[Op]) -> float:
+    """Return the additions that a nest takes for a pair."""
+    depths = loop_depths(ops)
+    return sum(op.kind.cost for op in ops if op.results and depths[op.result] == 1)
+
+
+def _least_cost(sums: Sequence[Op]) -> float:
+    return LEAST_COST + SUM_COST * sum(len(_moving(op)) for op in sums)
+
+
 def reason_for_halves(nest: Op) -> str:
     """Return why a nest is halved."""
     ops = nest.regions[0].block.ops[:-1]
-    depths = loop_depths(ops)
-    cost = sum(op.kind.cost for op in ops if op.results and depths[op.result] == 1)
-    sums = sum(len(_moving(op)) for op in ops if op.kind is loops.reduce)
-    return f"terms are symmetric, and {cost:.0f} additions cost more than {sums} more sums in memory"
+    sums = [op for op in ops if op.kind is loops.reduce and _moving(op)]
+    built = any(op.operands[2:] for op in sums)
+    symmetric = "terms of both points have most in common" if built else "terms are symmetric"
+    return f"{symmetric}, and {_cost(ops):.0f} additions are more than {len(sums)} more sums in memory"
 
 
 def _is_sum(op: Op) -> bool:
@@ -78,18 +89,6 @@ def _is_sum(op: Op) -> bool:
 
 def _moving(op: Op) -> list[int]:
     return [dim for dim in op.attributes["dims"] if dim >= 0]
-
-
-def _signs(nest: Op, copies: Copies) -> list[int] | None:
-    """Return for each sum the sign by which its terms change where both points are exchanged; None if unknown."""
-    reflection, signs = Reflection(copies), []
-    for op in nest.regions[0].block.ops[:-1]:
-        if op.kind is loops.reduce:
-            relation = reflection.of(op.operands[0], op.operands[0])
-            if relation is None or (relation.sign < 0 and not _moving(op)):
-                return None
-            signs.append(relation.sign)
-    return signs
 
 
 def _has_sums_to_itself(nest: Op, body: Block) -> bool:
@@ -107,63 +106,62 @@ def _has_sums_to_itself(nest: Op, body: Block) -> bool:
 class _Halving:
     """Marks one nest, and gives its sums memory in which those of neighbours are neighbours."""
 
-    def __init__(self, body: Block, nest: Op):
-        self.body, self.nest = body, nest
+    def __init__(self, body: Block, nest: Op, exchange: Exchange):
+        self.body, self.nest, self.exchange = body, nest, exchange
         self.gathered: dict[Value, Value] = {}
 
-    def run(self, signs: Sequence[int]) -> None:
-        """Mark the nest; `signs` are those of its sums, in order."""
+    def run(self) -> None:
+        """Mark the nest, if what its sums add up for the other point is known and does not cost too much."""
         block = self.nest.regions[0].block
         sums = [op for op in block.ops if op.kind is loops.reduce]
-        before, after = Block(), Block()
-        for op, sign in zip(sums, signs, strict=True):
-            if _moving(op) == [1]:  # a sum over i of terms at (i, j) is one over j, of those at (j, i)
-                self.turn(op, sign)
-            op.attributes = {**op.attributes, "mirror": sign}
+        ops = block.ops[:-1]
+        exchanged = [self.exchange.of(op.operands[0]) for op in sums]
+        if None in exchanged or _cost(ops) < _least_cost(sums) + self.exchange.cost:
+            self.exchange.drop()
+            return
+        before, after = self.exchange.before, Block()
+        for op, (other, sign) in zip(sums, [found for found in exchanged if found is not None], strict=True):
+            self.mirror(op, other, sign)
             dims = op.attributes["dims"]
             if _moving(op) and dims[-1] != 0:
-                axis = dims.index(0)
-                self.retarget(op, axis, before, after)
+                self.retarget(op, dims.index(0), before, after)
+        first = block.ops.index(sums[0])
+        block.ops[first:first] = self.exchange.added.ops
+        for op in self.exchange.added.ops:
+            op.parent = block
         self.nest.attributes = {**self.nest.attributes, "halved": True}
-        self.nest.set_operands([self.gathered.get(operand, operand) for operand in self.nest.operands])
+        operands = [self.gathered.get(operand, operand) for operand in self.nest.operands]
+        self.nest.set_operands([*operands, *self.exchange.read])
         self.insert(before.ops, after.ops)
 
-    def turn(self, op: Op, sign: int) -> None:
-        """Let a sum over the first dimension run over the second one."""
-        block = self.nest.regions[0].block
-        dims = tuple([0 if dim == 1 else dim for dim in op.attributes["dims"]])
-        op.attributes = {**op.attributes, "dims": dims}
-        if sign < 0:
-            negative = Op(s.negf, (op.operands[0],), {}, (op.operands[0].type,), op.location)
-            negative.parent = block
-            block.ops.insert(block.ops.index(op), negative)
-            op.set_operands((negative.result, op.operands[1]))
+    def mirror(self, op: Op, other: Value, sign: int) -> None:
+        """Let a sum have what its term is at (j, i): `sign` times `other`."""
+        value, buffer = op.operands
+        dims = op.attributes["dims"]
+        if _moving(op) == [1]:  # a sum over i of terms at (i, j) is one over j, of those at (j, i)
+            dims = tuple(0 if dim == 1 else dim for dim in dims)
+            if sign < 0:
+                other, sign = self.exchange.append(s.negf, [other], {}), 1 if other is not value else sign
+                value, other = (other, other) if sign < 0 else (other, value)
+            else:
+                value, other = other, value
+        plain = other is value and (_moving(op) or sign > 0)
+        op.attributes = {**op.attributes, "dims": dims, "mirror": sign}
+        op.set_operands((value, buffer) if plain else (value, buffer, other))
 
     def retarget(self, op: Op, axis: int, before: Block, after: Block) -> None:
         """Let a sum go to an array whose last axis is `axis` of its buffer, from which it is copied afterwards."""
-        value, buffer = op.operands
-        order = [*[k for k in range(len(buffer.type.shape)) if k != axis], axis]
+        value, buffer, *others = op.operands
+        order = order_with_last(buffer, axis)
         if buffer not in self.gathered:
-            type = memref(tuple([buffer.type.shape[k] for k in order]), buffer.type.element)
+            type = memref(tuple(buffer.type.shape[k] for k in order), buffer.type.element)
             with at(before, op.location):
                 self.gathered[buffer] = loops.alloc(type=type)
                 loops.fill(self.gathered[buffer], value=0.0)
-            self.copy(buffer, order, after)
-        op.attributes = {**op.attributes, "dims": tuple([op.attributes["dims"][k] for k in order])}
-        op.set_operands((value, self.gathered[buffer]))
-
-    def copy(self, buffer: Value, order: Sequence[int], after: Block) -> None:
-        """Append the nest that brings gathered sums to their buffer."""
-        source = self.gathered[buffer]
-        extents, block = source.type.shape, Block()
-        with at(block, self.nest.location):
-            loaded = loops.load(source, map=tuple([(dim, 1, 0) for dim in range(len(extents))]))
-            dims = tuple([order.index(axis) for axis in range(len(order))])
-            loops.store(loaded, buffer, dims=dims, low=(0,) * len(extents), high=extents)
-            loops.end()
-        with at(after, self.nest.location):
-            attributes = {"extents": extents, "width": self.nest.attributes["width"]}
-            loops.nest.build([source, buffer], attributes, [Region(block)])
+            with at(after, op.location):
+                copy_moved(self.gathered[buffer], buffer, order, self.nest.attributes["width"], forth=False)
+        op.attributes = {**op.attributes, "dims": tuple(op.attributes["dims"][k] for k in order)}
+        op.set_operands((value, self.gathered[buffer], *others))
 
     def insert(self, before: Sequence[Op], after: Sequence[Op]) -> None:
         """Put ops around the nest, and drop the fills of what is now stored as a whole."""

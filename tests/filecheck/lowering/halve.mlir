@@ -106,10 +106,18 @@ func.func @light(%x: tensor<1000xf64>) -> tensor<1000xf64> {
   func.return %4 : tensor<1000xf64>
 }
 
-// A divisor whose zeros change their sign decides between both infinities: 1 / (x - y) is no negative of 1 / (y - x).
+// A divisor whose zeros change their sign decides between both infinities: 1 / (x - y) is no negative of 1 / (y - x), so
+// that is computed too; the even factor is not.
 // CHECK-LABEL: func.func @poles
-// CHECK-NOT: halved
-// CHECK: func.return
+// CHECK: halved = true
+// CHECK: %[[DIFFERENCE:.*]] = arith.subf %[[X:.*]], %[[Y:.*]] : f64
+// CHECK: %[[POLE:.*]] = arith.divf %[[ONE:.*]], %[[DIFFERENCE]] : f64
+// CHECK: %[[EVEN:.*]] = math.cosh %[[DIFFERENCE]] : f64
+// CHECK: %[[TERM:.*]] = arith.mulf %[[POLE]], %[[EVEN]] : f64
+// CHECK-NEXT: %[[OTHER_DIFFERENCE:.*]] = arith.subf %[[Y]], %[[X]] : f64
+// CHECK-NEXT: %[[OTHER_POLE:.*]] = arith.divf %[[ONE]], %[[OTHER_DIFFERENCE]] : f64
+// CHECK-NEXT: %[[OTHER:.*]] = arith.mulf %[[OTHER_POLE]], %[[EVEN]] : f64
+// CHECK-NEXT: loops.reduce %[[TERM]], %{{.*}}, %[[OTHER]] {combine = "add", dims = array<i64: 0>, {{.*}}, mirror = 1 : i64}
 func.func @poles(%x: tensor<1000xf64>) -> tensor<1000xf64> {
   %0 = nd.broadcast %x {dims = array<i64: 0>, shape = array<i64: 1000, 1000>} : (tensor<1000xf64>) -> tensor<1000x1000xf64>
   %1 = nd.broadcast %x {dims = array<i64: 1>, shape = array<i64: 1000, 1000>} : (tensor<1000xf64>) -> tensor<1000x1000xf64>
@@ -119,4 +127,30 @@ func.func @poles(%x: tensor<1000xf64>) -> tensor<1000xf64> {
   %5 = nd.mul %3, %4 : tensor<1000x1000xf64>
   %6 = nd.reduce_sum %5 {axes = array<i64: 1>} : (tensor<1000x1000xf64>) -> tensor<1000xf64>
   func.return %6 : tensor<1000xf64>
+}
+
+// A weight of one point makes terms of both points two: what is symmetric in them is computed once. A weight that has to
+// be read across its rows is copied first.
+// CHECK-LABEL: func.func @weights
+// CHECK: %[[COPY:.*]] = loops.alloc {type = memref<2x1000xf64>}
+// CHECK-NEXT: loops.nest %w, %[[COPY]] {extents = array<i64: 2, 1000>, width = 16 : i64}
+// CHECK: loops.nest {{.*}} {extents = array<i64: 1000, 1000>, halved = true, width = 16 : i64}
+// CHECK: %[[WEIGHT:.*]] = loops.load %w {map = [array<i64: 0, 1, 0>, array<i64: -1, 0, 1>]}
+// CHECK: %[[EVEN:.*]] = math.cosh
+// CHECK: %[[TERM:.*]] = arith.mulf %[[EVEN]], %[[WEIGHT]] : f64
+// CHECK-NEXT: %[[OTHER_WEIGHT:.*]] = loops.load %[[COPY]] {map = [array<i64: -1, 0, 1>, array<i64: 1, 1, 0>]}
+// CHECK-NEXT: %[[OTHER:.*]] = arith.mulf %[[EVEN]], %[[OTHER_WEIGHT]] : f64
+// CHECK-NEXT: loops.reduce %[[TERM]], %{{.*}}, %[[OTHER]] {combine = "add", dims = array<i64>, {{.*}}, mirror = 1 : i64}
+// CHECK-NEXT: loops.reduce %[[OTHER]], %{{.*}}, %[[TERM]] {combine = "add", dims = array<i64: 0>, {{.*}}, mirror = 1 : i64}
+func.func @weights(%x: tensor<1000xf64>, %w: tensor<1000x2xf64>) -> (tensor<f64>, tensor<1000xf64>) {
+  %0 = nd.broadcast %x {dims = array<i64: 0>, shape = array<i64: 1000, 1000>} : (tensor<1000xf64>) -> tensor<1000x1000xf64>
+  %1 = nd.broadcast %x {dims = array<i64: 1>, shape = array<i64: 1000, 1000>} : (tensor<1000xf64>) -> tensor<1000x1000xf64>
+  %2 = nd.sub %0, %1 : tensor<1000x1000xf64>
+  %3 = nd.cosh %2 : tensor<1000x1000xf64>
+  %4 = nd.slice %w {start = array<i64: 0, 1>, limit = array<i64: 1000, 2>, stride = array<i64: 1, 1>} : (tensor<1000x2xf64>) -> tensor<1000x1xf64>
+  %5 = nd.broadcast %4 {dims = array<i64: 0, 1>, shape = array<i64: 1000, 1000>} : (tensor<1000x1xf64>) -> tensor<1000x1000xf64>
+  %6 = nd.mul %3, %5 : tensor<1000x1000xf64>
+  %7 = nd.reduce_sum %6 {axes = array<i64: 0, 1>} : (tensor<1000x1000xf64>) -> tensor<f64>
+  %8 = nd.reduce_sum %6 {axes = array<i64: 0>} : (tensor<1000x1000xf64>) -> tensor<1000xf64>
+  func.return %7, %8 : (tensor<f64>, tensor<1000xf64>) -> ()
 }
