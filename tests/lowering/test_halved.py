@@ -1,5 +1,6 @@
 """Nests that visit each pair once: right at every length, in any precision, and only where terms are symmetric."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -363,6 +364,23 @@ def test_heavy_pairs_are_visited_once(fun: Any, n: int) -> None:
     *_, program = function.user.programs.values()
     slots = program.executable.program.slots
     assert max(np.prod(slot.shape) for slot in slots if slot.element.kind == "f") == x.size
+
+
+@pytest.mark.usefixtures("small_plans", "small")
+def test_sums_in_tiles_leave_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows on a sum row by row would be tiled with it; but rows that share pairs are finished together."""
+    with monkeypatch.context() as without:
+        without.setattr(halve, "LEAST_COST", math.inf)
+        assert "loops.tiles" in compiled(gaussian).ir("loops", *points(66))
+    for n in (64, 66, 131):
+        x, m = points(n)
+        function = compiled(gaussian)
+        value, gradient = function.value_and_grad(x, m)
+        expected, slopes = gaussian_by_hand(x, m)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-11, atol=1e-12)
+        assert halved(function, x, m) == 1
+        assert "loops.tiles" not in function.ir("loops", x, m)
 
 
 def test_angles_of_two_kinds_have_nothing_in_common() -> None:

@@ -12,6 +12,7 @@ code generation (`codegen/halved.py`) which points it visits. Sums that would no
 gathered in an array where they do.
 """
 
+import math
 from collections.abc import Sequence
 
 from gradloomc.dialects import kernel, loops
@@ -28,17 +29,51 @@ from gradloomc.lowering.reflect import Copies, Reflection
 LEAST_VECTORS = 16
 # Additions that a pair has to take, and more of them for each sum that comes back to memory.
 LEAST_COST, SUM_COST = 8.0, 2.0
+# What has so many times fewer points than there are pairs may do without its tiles.
+FEW = 16
 
 
 def halve_pairs(function: Op) -> Op:
     """Mark the nests of a loops-level function, in place, that need to visit half of their points; return it."""
     body = body_of(function)
     copies: Copies | None = None
-    for nest in [op for op in body.ops if op.kind is loops.nest and _is_over_pairs(op)]:
-        if _has_sums_to_itself(nest, body):
+    for op in list(body.ops):
+        steps = op.regions[0].block.ops[:-1] if op.kind is loops.tiles else [op]
+        for nest in [step for step in steps if step.kind is loops.nest and _is_over_pairs(step)]:
+            if not _has_sums_to_itself(nest, body) or (op.kind is loops.tiles and not _may_leave(op, nest)):
+                continue
             copies = copies or Copies(body.ops)
-            _Halving(body, nest, Exchange(nest, Reflection(copies))).run()
+            halving = _Halving(body, nest, Exchange(nest, Reflection(copies)))
+            if halving.is_worth_it():
+                if op.kind is loops.tiles and op in body.ops:
+                    _dissolve(op, body)
+                halving.run()
     return function
+
+
+def _may_leave(tiles: Op, nest: Op) -> bool:
+    """Tell whether nests need no tiles beside one over pairs, whose rows are finished only after all rows."""
+    points = nest.attributes["extents"][0]
+    for step in tiles.regions[0].block.ops[:-1]:
+        if step.kind is not loops.nest or any(_is_scratch(value) for value in step.operands):
+            return False
+        if step is not nest and math.prod(step.attributes["extents"]) * FEW > points * points:
+            return False
+    return True
+
+
+def _is_scratch(buffer: Value) -> bool:
+    root = _root(buffer)
+    return root.op is not None and root.op.kind is loops.scratch
+
+
+def _dissolve(tiles: Op, body: Block) -> None:
+    """Let the nests of tiles run one after the other."""
+    steps = tiles.regions[0].block.ops[:-1]
+    for step in steps:
+        step.parent = body
+    place = body.ops.index(tiles)
+    body.ops[place : place + 1] = steps
 
 
 def _is_over_pairs(nest: Op) -> bool:
@@ -108,19 +143,28 @@ class _Halving:
 
     def __init__(self, body: Block, nest: Op, exchange: Exchange):
         self.body, self.nest, self.exchange = body, nest, exchange
+        self.sums = [op for op in nest.regions[0].block.ops if op.kind is loops.reduce]
+        self.exchanged: list[tuple[Value, int]] = []
         self.gathered: dict[Value, Value] = {}
 
+    def is_worth_it(self) -> bool:
+        """Tell whether it is known what the sums add up for the other point, and does not cost too much."""
+        ops = self.nest.regions[0].block.ops[:-1]
+        for op in self.sums:
+            found = self.exchange.of(op.operands[0])
+            if found is None:
+                break
+            self.exchanged.append(found)
+        if len(self.exchanged) == len(self.sums) and _cost(ops) >= _least_cost(self.sums) + self.exchange.cost:
+            return True
+        self.exchange.drop()
+        return False
+
     def run(self) -> None:
-        """Mark the nest, if what its sums add up for the other point is known and does not cost too much."""
-        block = self.nest.regions[0].block
-        sums = [op for op in block.ops if op.kind is loops.reduce]
-        ops = block.ops[:-1]
-        exchanged = [self.exchange.of(op.operands[0]) for op in sums]
-        if None in exchanged or _cost(ops) < _least_cost(sums) + self.exchange.cost:
-            self.exchange.drop()
-            return
+        """Mark the nest."""
+        block, sums = self.nest.regions[0].block, self.sums
         before, after = self.exchange.before, Block()
-        for op, (other, sign) in zip(sums, [found for found in exchanged if found is not None], strict=True):
+        for op, (other, sign) in zip(sums, self.exchanged, strict=True):
             self.mirror(op, other, sign)
             dims = op.attributes["dims"]
             if _moving(op) and dims[-1] != 0:
