@@ -10,6 +10,8 @@ The scheme is that of Goto and van de Geijn, "Anatomy of high-performance matrix
 packing of a. What is too small for panels goes to the BLAS behind the same call. It knows no library, and no threads.
 """
 
+from collections.abc import Sequence
+
 from gradloomc.codegen.gemm import LARGE, SYMBOLS, Convention, declaration
 from gradloomc.codegen.instructions import memory_scalar
 from gradloomc.codegen.x86 import AVX512, features_of
@@ -91,6 +93,7 @@ class _Writer:
         v, m = self.vector, self.mask
         return [
             *[f"declare i64 @llvm.{name}.i64(i64, i64)" for name in ("umin", "umax", "usub.sat")],
+            "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
             f"declare {v} @llvm.masked.load.{self.suffix}.p0(ptr, i32, {m}, {v})",
             f"declare void @llvm.masked.store.{self.suffix}.p0({v}, ptr, i32, {m})",
             f"declare {v} @llvm.fma.{self.suffix}({v}, {v}, {v})",
@@ -131,6 +134,7 @@ class _Writer:
         """Write `tile_R(k, a, row and term steps of a, panel, c, ldc, alpha, beta, mask, skip)`: 8 rows of a panel.
 
         The last register of a row has the elements of the mask. The first `skip` rows are not stored: others have them.
+        Memory is asked for the lines of the result beforehand.
         """
         t, v, width = self.t, self.vector, self.width
         places = [(row, column) for row in range(ROWS) for column in range(registers)]
@@ -139,6 +143,7 @@ class _Writer:
             f"i64 %ldc, {t} %alpha, {t} %beta, {self.mask} %mask, i64 %skip) #0 {{",
             "entry:",
             *[f"  %row{row} = mul i64 %row, {row}" for row in range(1, ROWS)],
+            *self.result_places(places),
             *self.splat("%alphas", "%alpha"),
             *self.splat("%betas", "%beta"),
             f"  %read = fcmp une {v} %betas, zeroinitializer",
@@ -173,6 +178,22 @@ class _Writer:
             lines += self.store_row(row, registers)
         return "\n".join([*lines, f"rows{ROWS}:", "  ret void", "}"])
 
+    def result_places(self, places: Sequence[tuple[int, int]]) -> list[str]:
+        """Return lines that compute the addresses of a tile's registers in the result, and ask memory for them."""
+        lines = []
+        for row, column in places:
+            if column == 0:
+                lines += [
+                    f"  %far{row} = mul i64 %ldc, {row}",
+                    f"  %c{row} = getelementptr {self.t}, ptr %c, i64 %far{row}",
+                ]
+            place = f"%c{row}.{column}"
+            lines += [
+                f"  {place} = getelementptr {self.t}, ptr %c{row}, i64 {column * self.width}",
+                f"  call void @llvm.prefetch.p0(ptr {place}, i32 1, i32 3, i32 1)",
+            ]
+        return lines
+
     def store_row(self, row: int, registers: int) -> list[str]:
         """Return the blocks that add a row of a tile to what the result holds times beta: none is read if beta is 0."""
         v = self.vector
@@ -181,14 +202,11 @@ class _Writer:
             f"  %mine{row} = icmp ule i64 %skip, {row}",
             f"  br i1 %mine{row}, label %row{row}.is, label %rows{row + 1}",
             f"row{row}.is:",
-            f"  %far{row} = mul i64 %ldc, {row}",
-            f"  %c{row} = getelementptr {self.t}, ptr %c, i64 %far{row}",
         ]
         for column in range(registers):
             last = column == registers - 1
             operands = f"{v} %o{row}.{column}, {v} %betas, {v} %v{row}.{column}"
             lines += [
-                f"  %c{row}.{column} = getelementptr {self.t}, ptr %c{row}, i64 {column * self.width}",
                 f"  %v{row}.{column} = fmul {v} %n{row}.{column}, %alphas",
                 self.load(f"%o{row}.{column}", f"%c{row}.{column}", "%some" if last else "%read"),
                 f"  %u{row}.{column} = call {v} @llvm.fma.{self.suffix}({operands})",
