@@ -128,6 +128,9 @@ def test_on_a_new_machine_it_starts_with_the_import(tmp_path: Path) -> None:
     program = "import gradloom\nfrom gradloomc.codegen import llvm_process\nprint(llvm_process.has_begun())"
     store = {"GRADLOOM_CACHE": "", "GRADLOOM_CACHE_DIR": str(tmp_path / "store")}
     assert [run(program, **store) for _ in range(2)] == ["True\n", "False\n"]
+    (tmp_path / "empty").mkdir()
+    empty = store | {"GRADLOOM_CACHE_DIR": str(tmp_path / "empty")}
+    assert [run(program, **empty) for _ in range(2)] == ["True\n", "False\n"]
     (tmp_path / "file").touch()
     nowhere = {"GRADLOOM_CACHE": "", "GRADLOOM_CACHE_DIR": str(tmp_path / "file" / "store")}
     assert run(program, **nowhere) == run(program) == "False\n"  # no place, or none wanted

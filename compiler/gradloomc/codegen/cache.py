@@ -119,11 +119,11 @@ class Store:
         return is_private(self.directory)
 
     def create(self) -> bool:
-        """Make the directory; return whether there was none and now is."""
+        """Make the directory and its first set; return whether nothing had been stored there before."""
         if not self.directory:
             return False
         try:
-            os.makedirs(self.directory, mode=0o700)
+            os.makedirs(f"{self.directory}/0", mode=0o700)
         except OSError:
             return False
         return True
