@@ -109,6 +109,22 @@ def test_what_is_expected_when_it_ends_is_asked_again(process: LlvmProcess) -> N
 
 
 @needs_process
+@pytest.mark.parametrize("asked", ["host", "emit", "expect"])
+def test_it_may_end_before_anybody_has_heard_from_it(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started long before it is needed, and waits for work only so long."""
+    with monkeypatch.context() as patch:
+        patch.setattr(llvm_process, "_START", "raise SystemExit")
+        process = LlvmProcess()
+        assert process._ready(llvm_process._READ)  # the other end is closed
+    if asked == "expect":
+        process.expect(TEXT)
+    if asked != "emit":
+        assert process.host.signature == jit.compiler().host.signature
+    assert process.emit(TEXT) == jit.compiler().emit(TEXT) and process.started == 2
+    process.forget()
+
+
+@needs_process
 def test_it_imports_what_it_needs() -> None:
     program = """
 import sys

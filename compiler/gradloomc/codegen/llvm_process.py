@@ -88,11 +88,14 @@ class LlvmProcess:
             OSError: the process cannot be had.
         """
         with _lock:
-            if self._host is None:
+            for again in (True, False):  # it may have ended before anybody heard from it, for want of work
                 try:
-                    self._meet()
-                except _Lost as error:
-                    raise OSError("LLVM's process did not start") from error
+                    self._be_met()
+                    break
+                except (_Lost, ConnectionError) as error:
+                    self.forget()
+                    if not again:
+                        raise OSError("LLVM's process did not start") from error
             assert self._host is not None
             return self._host
 
@@ -142,12 +145,7 @@ class LlvmProcess:
     def _finish(self, request: _Request) -> bytes:
         while request.answer is None:
             try:
-                if self._socket is None:
-                    self._start()
-                    for other in self._waiting:
-                        self._send(other.content)
-                if self._host is None:
-                    self._meet()
+                self._be_met()
                 answer = self._receive()
             except (_Lost, ConnectionError):  # it may just have ended, for want of work
                 self.forget()
@@ -158,6 +156,15 @@ class LlvmProcess:
             else:
                 self._waiting.popleft().answer = answer
         return request.read()
+
+    def _be_met(self) -> None:
+        """Have a process that was heard from, and that was sent all that waits."""
+        if self._host is None or self._socket is None:
+            if self._socket is None:
+                self._start()
+                for request in self._waiting:
+                    self._send(request.content)
+            self._meet()
 
     def _start(self) -> None:
         """Start the process.
