@@ -15,7 +15,7 @@ from gradloom.function import Bound, Derived, user_function
 from gradloom.jacobians import Jacobian, hessian
 from gradloom.linear_maps import vjp
 from gradloom.signature import Argnums, caller_location
-from gradloom.transforms import Gradient, hessian_product, jvp
+from gradloom.transforms import BoundGradient, Gradient, hessian_product, jvp
 from gradloomc.ir.builder import insertion
 from gradloomc.ir.errors import DifferentiationError, ShapeError
 
@@ -49,16 +49,13 @@ class CompiledGrad(Derived):
         if instance is None:
             return self
 
-        def complete(bound: Any) -> None:
-            CompiledGrad.__init__(bound, MethodType(self, instance), self.argnums, self.has_aux, self.donate_argnums)
-
-        base = self
+        base, recipe = self, (MethodType(self, instance), self.argnums, self.has_aux, self.donate_argnums)
         if self.donated:
             base = self._donating
             if base is None:  # the same with positions that count the instance
-                whole = CompiledGrad(MethodType(self, instance), self.argnums, self.has_aux, self.donate_argnums)
+                whole = CompiledGrad(*recipe)
                 base = self._donating = CompiledGrad(self.user.fun, self.argnums, self.has_aux, whole.donated)
-        return BoundGrad.of(base, instance, complete)
+        return BoundGrad.of(base, recipe, (instance,))
 
     @cached_property
     def grad(self) -> Gradient:
@@ -192,6 +189,8 @@ class CompiledGrad(Derived):
 class BoundGrad(Bound, CompiledGrad):
     """A compiled function as a method of an instance. Its gradients are those of the function, with the instance."""
 
+    _whole = CompiledGrad
+
     @property
     def grad(self) -> Gradient:  # type: ignore[override]
         """As that of any compiled function."""
@@ -203,19 +202,14 @@ class BoundGrad(Bound, CompiledGrad):
         return self._gradient(True)
 
     def _gradient(self, with_value: bool) -> Gradient:
-        known = self._base._of_methods
-        if with_value not in known:
+        base = self._base
+        recipe = (self, base.argnums, base.has_aux, with_value)
+        known = base._of_methods.get(with_value)
+        if known is None:
             self._check_parameters()
-            known[with_value] = Gradient(self, self.argnums, self.has_aux, with_value).unbound
-
-        def complete(bound: Any) -> None:
-            Gradient.__init__(bound, self, self.argnums, self.has_aux, with_value)
-
-        return BoundGradient.of(known[with_value], self._instance, complete)
-
-
-class BoundGradient(Bound, Gradient):
-    """The gradient of a method of an instance."""
+            recipe = (self, self.argnums, self.has_aux, with_value)
+            known = base._of_methods[with_value] = Gradient(*recipe).unbound
+        return BoundGradient.of(known, recipe, self._arguments)
 
 
 def _has_parameters(fun: Any) -> bool:

@@ -13,7 +13,7 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -249,8 +249,25 @@ def _warn(message: str) -> None:
     warnings.warn_explicit(message, RuntimeWarning, name or "<unknown>", line)
 
 
+def _known(fun: Any) -> UserFunction | None:
+    """Return what was made for a Python function before."""
+    if type(fun) is types.FunctionType:
+        found = fun.__dict__.get(_ATTRIBUTE)
+        if found is not None and found.fun is fun:  # functools.wraps copies attributes to other functions
+            return found
+    return None
+
+
 def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, Any]]:
     """Return the function behind a callable, and the arguments that the callable binds."""
+    if type(fun) is types.FunctionType:
+        known = _known(fun)
+        if known is not None:
+            return known, (), {}
+    elif type(fun) is types.MethodType:
+        known = _known(fun.__func__)
+        if known is not None:
+            return known, (fun.__self__,), {}
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     while True:
@@ -258,6 +275,8 @@ def user_function(fun: Any) -> tuple[UserFunction, tuple[Any, ...], dict[str, An
             args, fun = (fun.__self__, *args), fun.__func__
         elif isinstance(fun, functools.partial):
             args, kwargs, fun = (*fun.args, *args), {**fun.keywords, **kwargs}, fun.func
+        elif isinstance(fun, Bound):
+            args, kwargs, fun = (*fun._arguments, *args), {**(fun._keywords or {}), **kwargs}, fun._base
         elif isinstance(fun, Derived):
             args, kwargs = (*fun.bound_args, *args), {**fun.bound_kwargs, **kwargs}
             if fun.stands_for_function:
@@ -336,6 +355,7 @@ class Derived(NativeCallable, Inspectable, native=True):
     __qualname__: str
     __wrapped__: Any
 
+    bound: "ClassVar[type[Bound] | None]" = None  # what such a callable is with arguments bound to it
     stands_for_function = False  # a transform of this object is one of the user's function
 
     def __init__(self, fun: Any, name: str, argnums: Any, has_aux: bool, *options: Any, donate: Any = ()):
@@ -539,48 +559,70 @@ class Derived(NativeCallable, Inspectable, native=True):
 
 
 class Bound(Derived):
-    """A callable bound to an instance, as cheap as a method: calls go to that of the function, with the instance.
+    """A callable with arguments bound to it, as cheap as a method: calls go to that of the function, with them in front.
 
-    It is a mixin. All else about it is made when it is asked for, by `_complete`, which is called once.
+    It is a mixin of the class that it is otherwise like. All else about it is made when it is asked for, once; after
+    some calls it becomes one of that class, with native code of its own.
     """
 
+    MANY = 8  # calls
+    _whole: ClassVar[type[Derived]]  # the class that it is otherwise like
+    _calls = 0
     _base: Any
-    _instance: Any
-    _complete: Callable[[Any], None]
+    _arguments: tuple[Any, ...]
+    _keywords: dict[str, Any] | None
+    _recipe: tuple[Any, ...]  # what that class makes the same of
 
     @classmethod
-    def of(cls, base: Derived, instance: Any, complete: Callable[[Any], None]) -> Any:
-        """Return `base`, which takes the instance first, bound to an instance."""
-        bound = cls.__new__(cls)
-        bound.__dict__.update(
-            __doc__=base.__doc__, __module__=base.__module__, _base=base, _instance=instance, _complete=complete
-        )
+    def of(
+        cls, base: Derived, recipe: tuple[Any, ...], arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None
+    ) -> Any:
+        """Return `base` with its first arguments bound, and some by name."""
+        bound = cls.__new__(cls)  # (attributes one by one: so it needs no dict, which takes longer to make than the rest)
+        bound._base, bound._arguments, bound._keywords, bound._recipe = base, arguments, keywords, recipe
+        bound.__doc__, bound.__module__ = base.__doc__, base.__module__
         return bound
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._base(self._instance, *args, **kwargs)
+        self._calls += 1
+        if self._calls > self.MANY:
+            self._be_whole()
+            self.__class__ = self._whole
+        if self._keywords:
+            kwargs = {**self._keywords, **kwargs}
+        return self._base(*self._arguments, *args, **kwargs)
 
     @property
     def kind(self) -> Any:
         return type(self._base)
 
     def __getattr__(self, name: str) -> Any:
+        self._be_whole()
+        return object.__getattribute__(self, name)
+
+    def _be_whole(self) -> None:
         with _completion:
             if "user" not in self.__dict__:
-                self._complete(self)
-        return object.__getattribute__(self, name)
+                self._whole.__init__(self, *self._recipe)
 
 
 def derive(cls: Any, fun: Any, argnums: Any, has_aux: bool, *options: Any, donate: Any = ()) -> Any:
     """Return `cls(fun, argnums, has_aux, *options)`, the same object for the same arguments."""
-    if donate in ((), []):
-        more: dict[str, Any] = {}
-    else:
-        more = {"donate": tuple(donate) if isinstance(donate, list) else donate}
+    more: dict[str, Any] = {}
+    if donate != () and donate != []:
+        more["donate"] = tuple(donate) if isinstance(donate, list) else donate
     user, args, kwargs = user_function(fun)
-    if args or kwargs or not isinstance(fun, (types.FunctionType, Derived)):
-        return cls(fun, argnums, has_aux, *options, **more)
     key = (cls, tuple(argnums) if isinstance(argnums, list) else argnums, has_aux, *options, *more.values())
+    if args or kwargs:
+        if cls.bound is None or more:
+            return cls(fun, argnums, has_aux, *options, **more)
+        key = (*key, len(args))
+        found = user.derived.get(key)
+        if found is None:
+            found = user.derived[key] = cls(fun, argnums, has_aux, *options).unbound
+        return cls.bound.of(found, (fun, argnums, has_aux, *options), args, kwargs)
+    if not isinstance(fun, (types.FunctionType, Derived)):
+        return cls(fun, argnums, has_aux, *options, **more)
     found = user.derived.get(key)
     if found is None:
         found = user.derived[key] = cls(fun, argnums, has_aux, *options, **more)

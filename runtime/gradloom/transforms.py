@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradloom.function import Derived, UserFunction, derive, user_function
+from gradloom.function import Bound, Derived, UserFunction, derive, user_function
 from gradloom.signature import Argnums, Argument, Call, Leaf, caller_location
 from gradloom.tree import NOTHING, flatten, flatten_like, leaf_paths, unflatten
 from gradloomc.ir.builder import insertion
@@ -80,6 +80,15 @@ class Gradient(Derived, native=True):
 
         arguments = primal.parameters.find(self.selected, primal.structure)
         return gradient_program(primal, arguments, self.single, self.with_value, self.name)
+
+
+class BoundGradient(Bound, Gradient):
+    """The gradient of a function with arguments bound to it, such as a method."""
+
+    _whole = Gradient
+
+
+Gradient.bound = BoundGradient
 
 
 def grad(
