@@ -559,7 +559,7 @@ class Derived(NativeCallable, Inspectable, native=True):
 
 
 class Bound(Derived):
-    """A callable with arguments bound to it, as cheap as a method: calls go to that of the function, with them in front.
+    """A callable with arguments bound to it, as cheap as a method: calls go to that of the function.
 
     It is a mixin of the class that it is otherwise like. All else about it is made when it is asked for, once; after
     some calls it becomes one of that class, with native code of its own.
@@ -578,7 +578,7 @@ class Bound(Derived):
         cls, base: Derived, recipe: tuple[Any, ...], arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None
     ) -> Any:
         """Return `base` with its first arguments bound, and some by name."""
-        bound = cls.__new__(cls)  # (attributes one by one: so it needs no dict, which takes longer to make than the rest)
+        bound = cls.__new__(cls)  # attributes are set one by one: a dict would take longer than all else
         bound._base, bound._arguments, bound._keywords, bound._recipe = base, arguments, keywords, recipe
         bound.__doc__, bound.__module__ = base.__doc__, base.__module__
         return bound

@@ -3,6 +3,7 @@
 import functools
 import sys
 import threading
+import weakref
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 from gradloom import compile_grad, grad, linearize, value_and_grad, vjp
 from gradloom.exec import layout
 from gradloom.program import Program
-from gradloomc.ir.errors import ExecutionError
+from gradloomc.ir.errors import DifferentiationError, ExecutionError
 
 pytestmark = pytest.mark.skipif(not layout.objects_are_known(), reason="no native entry here")
 
@@ -467,3 +468,73 @@ def test_given_arrays_that_native_code_leaves_to_the_general_path() -> None:
         two(x, y, out=(out, np.empty(7)))
     first, second = two(x, y, out=(out, out))  # the last one written stays, as with any two of them
     assert first is second is out
+
+
+# --- transforms of what binds arguments, made anew for each call ----------------------------------
+
+
+class Potential:
+    def __init__(self, w: Any) -> None:
+        self.w = w
+
+    def energy(self, x: Any, scale: Any = 1.0) -> Any:
+        return np.sum(self.w * x * x) * scale
+
+    @compile_grad
+    def loss(self, x: Any) -> Any:
+        return np.sum(self.w * x)
+
+    def __call__(self, x: Any) -> Any:
+        return np.sum(self.w * x)
+
+
+def test_transforms_made_for_each_call(general: list[int]) -> None:
+    one, two = Potential(x), Potential(2 * x)
+    ways: list[Callable[[Any], Any]] = [
+        lambda m: value_and_grad(m.energy)(y)[1],
+        lambda m: grad(m.energy)(y, scale=1.0),
+        lambda m: grad(m.energy, argnums=(0,))(y)[0],
+        lambda m: grad(m.energy, argnums="x")(y),
+        lambda m: grad(functools.partial(m.energy, scale=1.0))(y),
+        lambda m: grad(functools.partial(Potential.energy, m))(y),
+        lambda m: 2 * y * grad(m.loss)(y),
+        lambda m: 2 * y * grad(m)(y),
+        lambda m: 2 * y * m.loss.value_and_grad(y)[1],
+    ]
+    for way in ways:
+        for _ in range(WARM):
+            np.testing.assert_allclose(way(one), 2 * x * y)
+            np.testing.assert_allclose(way(two), 4 * x * y)
+        general[0] = 0
+        for _ in range(20):
+            np.testing.assert_allclose(way(two), 4 * x * y)
+            np.testing.assert_allclose(way(one), 2 * x * y)
+        assert general[0] == 0
+
+
+def test_what_is_bound_ends_with_its_last_reference() -> None:
+    model = Potential(x)
+    for _ in range(WARM):
+        value_and_grad(model.energy)(y)
+        grad(functools.partial(model.energy, scale=2.0))(y)
+        model.loss.value_and_grad(y)
+    ended = weakref.ref(model)
+    del model
+    assert ended() is None
+
+
+def test_a_bound_gradient_that_is_kept_becomes_a_whole_one(general: list[int]) -> None:
+    model = Potential(x)
+    kept, plain = value_and_grad(model.energy), grad(Potential.energy, argnums=1)
+    for _ in range(3 * WARM):
+        np.testing.assert_array_equal(kept(y)[1], plain(model, y))
+    assert type(kept) is type(plain) and "energy" in repr(kept)
+    general[0] = 0
+    model.w = 3 * x
+    np.testing.assert_allclose(kept(y)[1], 6 * x * y)
+    assert general[0] == 0
+    assert "energy" in kept.explain() and value_and_grad(model.energy).ir  # which a new one has as well
+    with pytest.raises(DifferentiationError):
+        grad(model.energy, argnums=5)(y)
+    hessians = grad(lambda v: np.sum(value_and_grad(model.energy)(v)[1] * v))  # in a trace
+    np.testing.assert_allclose(hessians(y), 12 * x * y)
