@@ -17,10 +17,10 @@ from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.interp.interpreter import interpret
 from gradloomc.ir.builder import at
-from gradloomc.ir.core import Op
+from gradloomc.ir.core import Op, Value
 from gradloomc.ir.inline import copy_function
 from gradloomc.ir.parser import parse_module
-from gradloomc.ir.types import f64, tensor
+from gradloomc.ir.types import f64, i64, tensor
 from gradloomc.lowering import halve, loops, parallelize
 from gradloomc.pipelines import to_loops
 
@@ -223,6 +223,55 @@ def pole_sums(n: int) -> Op:
         terms = nd.mul(nd.reciprocal(d), nd.cosh(d))
         sums = [nd.reduce_sum(terms, axes=(axis,)) for axis in (0, 1)]
     return finish_function(function, sums)
+
+
+UNARY = [nd.square, nd.abs_, nd.sin, nd.cos, nd.tanh, nd.neg, nd.reciprocal, nd.sqrt, nd.exp, nd.sign]
+BINARY = [nd.add, nd.sub, nd.mul, nd.div, nd.maximum, nd.minimum, nd.mul_no_nan]
+COMPARISONS = [nd.eq, nd.lt, nd.ge]
+
+
+def random_sums(n: int, choose: Callable[[int], int], steps: int) -> Op:
+    """Return a function of points (n, 2) and weights (n,): sums of what random steps make of both points of a pair."""
+    function = make_function("pairs", [tensor((n, 2), f64), tensor((n,), f64)])
+    with at(body_of(function)):
+        x, m = body_of(function).arguments
+        columns = [nd.reshape(nd.slice_(x, start=(0, k), limit=(n, k + 1), stride=(1, 1)), shape=(n,)) for k in (0, 1)]
+        sides = [[nd.broadcast(v, shape=(n, n), dims=(axis,)) for axis in (0, 1)] for v in (*columns, m)]
+        values = [nd.sub(*sides[0]), nd.sub(*sides[1]), nd.mul(*sides[2]), *[value for side in sides for value in side]]
+        masks = [nd.eq(*[nd.iota(shape=(n, n), axis=axis, type=i64) for axis in (0, 1)])]
+
+        def pick(among: list[Value]) -> Value:
+            return among[choose(len(among))]
+
+        for _ in range(steps):
+            kind = choose(8)
+            if kind < 3:
+                values.append(UNARY[choose(len(UNARY))](pick(values)))
+            elif kind < 6:
+                values.append(BINARY[choose(len(BINARY))](pick(values), pick(values)))
+            elif kind == 6:
+                masks.append(COMPARISONS[choose(len(COMPARISONS))](pick(values), pick(values)))
+            else:
+                values.append(nd.select(pick(masks), pick(values), pick(values)))
+        recent = values[-4:]
+        sums = [nd.reduce_sum(value, axes=((0,), (1,), (0, 1))[choose(3)]) for value in recent]
+    return finish_function(function, sums)
+
+
+@pytest.mark.usefixtures("chunks")
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 40), st.integers(1, 14), st.randoms(use_true_random=False))
+def test_random_terms(n: int, steps: int, random: Any) -> None:
+    """Whatever is found to be symmetric, sums are those of all pairs; infinities and nans are where they were."""
+    rng = np.random.default_rng(random.randrange(1 << 30))
+    x, m = rng.integers(-6, 7, (n, 2)) / 4, rng.integers(-2, 3, n) / 2
+    function = random_sums(n, random.randrange, steps)
+    with pytest.MonkeyPatch.context() as without:
+        without.setattr(halve, "LEAST_COST", math.inf)
+        expected = Executable(copy_function(function)).run([x, m])
+    for one, other in zip(Executable(copy_function(function)).run([x, m]), expected, strict=True):
+        magnitude = np.abs(other).max(initial=0, where=np.isfinite(other))
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * (1 + magnitude))
 
 
 @pytest.mark.usefixtures("small")
