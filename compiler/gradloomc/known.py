@@ -24,7 +24,7 @@ from gradloomc.ir.saved_scopes import plain_scope, restored_scope
 from gradloomc.ir.scopes import Scope
 from gradloomc.pipelines import LOWER, lower
 
-__all__ = ["Classes", "counts", "lowered", "program_key"]
+__all__ = ["Classes", "counts", "keep", "lowered", "program_key", "stored"]
 
 # Goes up when what is kept changes its form.
 _GENERATION = "program 2"
@@ -52,29 +52,52 @@ def lowered(
         take: returns the function as one that lowering may change, if not a copy of it.
     """
 
-    def make(function: Op) -> Program:
-        counts.lowered += 1
-        return lower(function, host.vector_bits, host.function_attributes, convention, library=True)
-
     key = program_key(derivation, host)
-    content = store().get(key) if key else None
-    if content is not None:
-        try:
-            found = _read(content, convention, lambda: make(derivation.copy()))
-        except ValueError:
-            found = None  # kept by something else than what reads it
-        if found is not None:
-            counts.found += 1
-            return found
+    found = stored(derivation, host, convention, key)
+    if found is not None:
+        return found
     expect_library(derivation.origin, host)
     function = take() if take else derivation.copy()
-    made = make(function)
+    made = _lowered_now(function, host, convention)
     if take is None:
         dissolve(function)  # what was derived is as large as all that was made of it
-    content = _written(made, convention) if key else None
+    keep(derivation, host, convention, made, key)
+    return made
+
+
+def _lowered_now(function: Op, host: Host, convention: Callable[[], Convention]) -> Program:
+    counts.lowered += 1
+    return lower(function, host.vector_bits, host.function_attributes, convention, library=True)
+
+
+def stored(
+    derivation: Derivation, host: Host, convention: Callable[[], Convention], key: str | None = None
+) -> Program | None:
+    """Return the program of a function for a machine if it is kept."""
+    key = program_key(derivation, host) if key is None else key
+    content = store().get(key) if key else None
+    if content is None:
+        return None
+    try:
+        found = _read(content, convention, lambda: _lowered_now(derivation.copy(), host, convention))
+    except ValueError:  # kept by something else than what reads it
+        return None
+    counts.found += found is not None
+    return found
+
+
+def keep(
+    derivation: Derivation,
+    host: Host,
+    convention: Callable[[], Convention],
+    program: Program,
+    key: str | None = None,
+) -> None:
+    """Keep the program of a function for a machine."""
+    key = program_key(derivation, host) if key is None else key
+    content = _written(program, convention) if key else None
     if content is not None:
         store().put(key, content)
-    return made
 
 
 def _written(program: Program, convention: Callable[[], Convention]) -> bytes | None:
@@ -114,7 +137,7 @@ class Classes:
         make: lowers the function for given lengths.
     """
 
-    __slots__ = ("_contents", "_convention", "_key", "_make")
+    __slots__ = ("_contents", "_convention", "_host", "_key", "_make", "_origin")
 
     def __init__(
         self,
@@ -124,7 +147,7 @@ class Classes:
         convention: Callable[[], Convention],
         make: Callable[[Sequence[int]], tuple[Scope, Program]],
     ):
-        self._convention, self._make = convention, make
+        self._convention, self._make, self._host, self._origin = convention, make, host, derivation.origin
         self._key = program_key(derivation, host, scope)
         content = store().get(self._key) if self._key else None
         self._contents: list[tuple[Any, bytes]] = []
@@ -147,6 +170,7 @@ class Classes:
             if found is not None:
                 counts.found += 1
                 return scope, found
+        expect_library(self._origin, self._host)
         counts.lowered += 1
         scope, made = self._make(symbols)
         content = None

@@ -5,18 +5,21 @@ of numbers was made by NumPy during the trace or by operations of the program. N
 operations, nor their order.
 """
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gradloom.program import Program
+from gradloom.program import Primal
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.attributes import attribute_key, only_number
 from gradloomc.ir.builder import at
 from gradloomc.ir.core import Block, Op, Value
+from gradloomc.ir.extents import is_symbolic
 from gradloomc.ir.inline import copy_op
+from gradloomc.ir.resize import Resizer
 
 MOST_ELEMENTS = 1 << 22  # arrays of numbers beyond this are not computed
 
@@ -96,17 +99,57 @@ def _rebuild(op: Op, values: dict[Value, Value], block: Block) -> None:
         values[op.results[0]] = op.kind(*operands, **op.attributes)
 
 
-def same_program(function: Op, program: Program, other: Program) -> bool:
-    """Tell whether two programs say the same.
+def _exact(attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """Return a key of attributes; lengths in equal ones are written alike, whatever they are for now."""
+    return _written(attribute_key(attributes))
 
-    What is compared are the traced functions, because user's code and NumPy ran there; what is derived from equal ones
-    by the same steps is equal.
+
+def _written(x: Any) -> Any:
+    if is_symbolic(x):
+        return ("length", x.terms)
+    return tuple([_written(item) for item in x]) if type(x) is tuple else x
+
+
+def is_copy(one: Primal, resize: Resizer, other: Primal) -> bool:
+    """Tell whether a function with lengths put in is another one, op by op, and builds up the same results."""
+    if one.result != other.result or one.aux != other.aux:
+        return False
+    mine, its = body_of(one.function), body_of(other.function)
+    if len(mine.ops) != len(its.ops) or len(mine.arguments) != len(its.arguments):
+        return False
+    if not all(map(operator.is_, one.captured, other.captured)):
+        return False
+    values: dict[Value, Value] = dict(zip(mine.arguments, its.arguments, strict=True))
+    if any(resize(a.type) is not b.type for a, b in values.items()):
+        return False
+    for op, copy in zip(mine.ops, its.ops, strict=True):
+        if op.kind is not copy.kind or op.regions or len(op.results) != len(copy.results):
+            return False
+        if tuple([values[operand] for operand in op.operands]) != copy.operands:
+            return False
+        if (op.attributes or copy.attributes) and _exact(resize(op.attributes)) != _exact(copy.attributes):
+            return False
+        for result, value in zip(op.results, copy.results, strict=True):
+            if resize(result.type) is not value.type:
+                return False
+            values[result] = value
+    return True
+
+
+def same_primal(one: Primal, values: dict[str, int], other: Primal) -> bool:
+    """Tell whether a traced function, with lengths put in, says the same as another, and builds up the same results.
+
+    These are compared, not what is derived from them, because user's code and NumPy ran there; what is derived from
+    equal ones by the same steps is equal.
 
     Args:
-        function: stands for the traced function of `program`, for the lengths of `other`.
+        values: what is put in for the atoms of lengths.
     """
-    if program.derivation.steps != other.derivation.steps or program.result != other.result:
+    if one.result != other.result or one.aux != other.aux:
         return False
+    resize = Resizer(values)
+    if is_copy(one, resize, other):
+        return True
     names = _Names()
-    mine = names.of_results(function, program.primal.captured)
-    return mine == names.of_results(other.primal.function, other.primal.captured)
+    mine = names.of_results(resize.function(one.function), one.captured)
+    return mine == names.of_results(other.function, other.captured)

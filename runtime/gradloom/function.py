@@ -31,6 +31,7 @@ from gradloomc.ir.collection import paused_collection
 from gradloomc.ir.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from gradloom.any_length import Traces
     from gradloom.program import Primal, Program, Result
     from gradloom.resizing import Family
 
@@ -94,7 +95,8 @@ class UserFunction:
             self.misses = 0
             self.seconds = 0.0
             self._families: dict[Any, int] = {}
-            self.families: dict[Any, Family] = {}  # by kinds of arguments: programs for any length
+            self.traces: dict[Any, Traces] = {}  # by kinds of arguments: traced for any length
+            self.families: dict[Any, Family] = {}  # the same for each transform: programs for any length
             self._guards: Guards | None = None
             self._classes: dict[type, None] = {}  # of the objects among the arguments of all programs
 
@@ -196,13 +198,15 @@ class UserFunction:
     def _make(
         self, full: Any, call: Call, has_aux: bool, make: "Callable[[Primal], Program]"
     ) -> "Program":
+        from gradloom.any_length import sizes_of
+
         start = time.perf_counter()
         family = self._family(full, call)
         with paused_collection():  # from the trace on: most of what is made lives until the end
             found = family.find(self, call, has_aux, make)
             if found is None:
                 found = make(self.primal(call, has_aux)).compile()
-                family.note(call, found)
+                family.traces.note(sizes_of(call), found.primal)
         found.family = family
         self.programs[full] = found
         if family.is_full:  # of programs that are made again in no time
@@ -215,10 +219,17 @@ class UserFunction:
 
     def _family(self, full: Any, call: Call) -> "Family":
         """Return what serves the calls that differ from this one in the extents of arrays alone."""
+        from gradloom.any_length import Traces
         from gradloom.resizing import Family, kinds_of
 
-        key = (*full[:2], call.structure, kinds_of(call))
-        return self.families.setdefault(key, Family())
+        key = (full[1], call.structure, kinds_of(call))
+        found = self.families.get((full[0], key))
+        if found is None:
+            traces = self.traces.get(key)
+            if traces is None:
+                traces = self.traces[key] = Traces()
+            found = self.families[full[0], key] = Family(traces)
+        return found
 
     def _count_static_values(self, full: Any, call: Call) -> None:
         """Warn when a static argument has had so many values that it had better been an array."""

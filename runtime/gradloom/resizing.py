@@ -1,42 +1,34 @@
-"""Programs for other lengths: one traced program with symbols for extents serves all arrays of its kinds.
+"""Programs for any length: one lowered program with symbols for extents serves all arrays of its kinds.
 
-The first shapes of a function's arguments are compiled as they are. When other shapes of the same structure come, the
-extents that differ become symbols and the function is traced once more, as a `Template`: extents are expressions, and
-what was decided by their values is a guard. The template counts only if it says, for shapes that were compiled as they
-are, exactly what was compiled (`agreement.py`). It is lowered once for each class of lengths that lowering tells apart;
-from then on new lengths take checking the guards and evaluating the expressions: no trace, no passes, no compilation.
-Whatever cannot be done for any length is compiled for each, and `Family.refused` says why.
+What the first trace says of other lengths is guessed (`any_length.py`) and lowered once for each class of lengths that
+lowering tells apart (`Lowering`); for the first shapes it is right whatever was guessed. When others come, a trace with
+symbols says for which lengths the guess is right; if it is wrong, the trace itself is lowered. From then on new lengths
+take checking guards and evaluating expressions: no trace, no passes, no compilation. Whatever cannot be done for any
+length is compiled for each, and `Family.refused` says why.
 """
 
-import copy
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gradloom.agreement import same_program
-from gradloom.exec.executable import Executable, known_classes, lower_for_host
+from gradloom.any_length import ROUNDS, Trace, Traces, sizes_of
+from gradloom.exec.executable import Executable, keep_for_host, known_classes, lower_for_host
 from gradloom.program import Primal, Program
-from gradloom.signature import Call, Leaf
-from gradloom.trace.lengths import open_scope
-from gradloom.trace.shadow import is_users_file
+from gradloom.signature import Call
 from gradloomc.ad.derivation import Derivation
 from gradloomc.codegen.program import Program as NativeProgram
-from gradloomc.ir.core import Op
-from gradloomc.ir.inline import copy_function
+from gradloomc.ir.inline import dissolve
 from gradloomc.ir.resize import Resizer
-from gradloomc.ir.scopes import LEAST, Scope
-from gradloomc.ir.types import tensor
+from gradloomc.ir.scopes import Scope
 from gradloomc.known import Classes
-from gradloomc.pipelines import clean
 
 if TYPE_CHECKING:
     from gradloom.function import UserFunction
 
 Make = Callable[[Primal], Program]
 
-TEMPLATES = 4  # traces of one function for any length, before each length is compiled by itself
 KEPT = 1024  # programs made for other lengths that a family keeps (some kilobytes each)
 CLASSES = 12  # classes of lengths for which one template is lowered
-_ROUNDS = 5  # traces until all lengths that turn out to be equal are one
 
 
 def kinds_of(call: Call) -> tuple[Any, ...]:
@@ -49,32 +41,37 @@ def kinds_of(call: Call) -> tuple[Any, ...]:
     )
 
 
-def sizes_of(call: Call) -> tuple[int, ...]:
-    """Return the extents of all arrays of a call, in order."""
-    sizes: list[int] = []
-    for key in call.key[1]:
-        if key.__class__ is tuple and key[1].__class__ is tuple:
-            sizes += key[1]
-    return tuple(sizes)
+class _RefusedError(Exception):
+    """Something cannot be done for lengths that are not fixed; `needed` are symbols that have to be numbers."""
+
+    def __init__(self, reason: str, needed: Collection[str] = ()):
+        super().__init__(reason)
+        self.needed = needed
 
 
 class Family:
     """The programs of one transform of one function for arguments of the same kinds.
 
     Attributes:
-        seen: sizes that were compiled as they are, with the programs.
+        traces: of the function, for any length; other transforms share them.
         templates: for any length, the latest first.
-        refused: why there are no (more) templates; '' as long as there may be.
-        resized: how many programs were made from a template for other lengths.
+        lowering: of what was guessed from the first shapes, if they were lowered that way.
+        resized: how many programs were made from a lowering for any length.
     """
 
-    __slots__ = ("attempts", "refused", "resized", "seen", "templates")
+    __slots__ = ("_refused", "lowering", "resized", "templates", "traces")
 
-    def __init__(self) -> None:
-        self.seen: list[tuple[tuple[int, ...], Program]] = []
+    def __init__(self, traces: Traces) -> None:
+        self.traces = traces
         self.templates: list[Template] = []
-        self.refused = ""
-        self.attempts = self.resized = 0
+        self.lowering: Lowering | None = None
+        self._refused = ""
+        self.resized = 0
+
+    @property
+    def refused(self) -> str:
+        """Why there are no (more) templates; '' as long as there may be."""
+        return self._refused or self.traces.refused
 
     @property
     def is_full(self) -> bool:
@@ -86,106 +83,62 @@ class Family:
         user.programs = {key: each for key, each in user.programs.items() if not isinstance(each, Resized)}
         user.state.retire_plans()
 
-    def note(self, call: Call, program: Program) -> None:
-        """Remember what was compiled for the shapes of a call."""
-        if len(self.seen) < CLASSES:
-            self.seen.append((sizes_of(call), program))
-
     def find(self, user: "UserFunction", call: Call, has_aux: bool, make: Make) -> Program | None:
-        """Return a program for the shapes of a call, made from a template; None if it has to be compiled by itself."""
-        if not self.seen or self.refused:
+        """Return a program for the shapes of a call that may serve others; None if they have to be compiled alone."""
+        if self.traces.forget_stale():
+            self.templates, self.lowering = [], None
+        sizes, traces = sizes_of(call), self.traces
+        if not traces.found and all(seen == sizes for seen, _ in traces.seen):
+            return self.first(call, user.primal(call, has_aux), make)
+        if self.refused:
             return None
-        sizes = sizes_of(call)
-        if self.seen[0][1].stale:  # an array that the function captured has another shape now
-            self.seen.clear()
-            self.templates.clear()
+        trace = traces.find(user, call, has_aux)
+        if trace is None:
             return None
-        for template in self.templates:
-            found = template.program_for(sizes)
-            if found is not None:
-                self.resized += 1
-                return found
-            if template.refused:
-                self.refused = template.refused
-                return None
-        positions = self.positions(sizes)
-        if not positions or any(sizes[k] < LEAST for k in positions):
-            return None
-        if self.attempts == TEMPLATES:
-            self.refused = f"{TEMPLATES} programs for any length did not cover the lengths that came"
-            return None
-        self.attempts += 1
-        template = self.trace(user, call, has_aux, make, positions)
+        template = next((each for each in self.templates if each.trace is trace), None)
         if template is None:
-            return None
+            template = Template(trace, self.confirmed(trace, make) or Lowering(trace, make(trace.primal)))
+            self.templates.insert(0, template)
         found = template.program_for(sizes)
+        if found is None and template.lowering.trace.guessed:
+            template.lowering = Lowering(trace, make(trace.primal))
+            found = template.program_for(sizes)
         if found is None:
-            self.refused = template.refused or "the program for any length does not fit the lengths it was made of"
+            self._refused = template.lowering.refused
             return None
-        self.templates.insert(0, template)
         self.resized += 1
         return found
 
-    def positions(self, sizes: tuple[int, ...]) -> dict[int, int]:
-        """Return which sizes become symbols: those that differ; sizes that always were equal share a symbol."""
-        columns = list(zip(*[seen for seen, _ in self.seen], sizes, strict=True))
-        numbers: dict[tuple[int, ...], int] = {}
-        found = {}
-        for position, column in enumerate(columns):
-            if min(column) != max(column):
-                found[position] = numbers.setdefault(column, len(numbers))
-        return found
-
-    def trace(
-        self, user: "UserFunction", call: Call, has_aux: bool, make: Make, positions: dict[int, int]
-    ) -> "Template | None":
-        """Trace the function with symbols; None, with the reason in `refused`, if the result fits no other length."""
+    def first(self, call: Call, primal: Primal, make: Make) -> Program | None:
+        """Return the program for the first shapes: as it is kept, or else lowered in a way that may serve others."""
         sizes = sizes_of(call)
-        hints = {number: sizes[position] for position, number in positions.items()}
-        scope: Scope | None = None
-        template: Template | None = None
-        for _ in range(_ROUNDS):
-            scope = open_scope(Scope(hints.values(), scope), is_users_file)
-            template, error = None, ""
-            try:
-                primal = Primal(user.parameters, call, _leaves(user, call, scope, positions), has_aux)
-                program = make(primal)
-                scope.lift = None
-                template = Template(scope, program, clean(copy_function(program.function)), positions)
-            except Exception as raised:
-                error = f"{type(raised).__name__}: {raised}".splitlines()[0]
-            if scope.escape or (error and not scope.merged):
-                self.refused = scope.escape or scope.pinned or error
+        self.traces.note(sizes, primal)
+        alone = make(primal)
+        kept = alone.compile_stored()
+        if kept is not None:
+            return kept
+        needed: Collection[str] = ()
+        for _ in range(ROUNDS):
+            guess = self.traces.guess(needed)
+            if guess is None:
                 return None
-            if scope.pinned:  # these lengths are a case of their own; others may not be
+            lowering = Lowering(guess, make(guess.primal))
+            found = lowering.program_for(sizes)
+            if found is not None:
+                self.lowering = lowering
+                keep_for_host(alone.derivation, found.executable.program)
+                return found
+            needed = lowering.needed
+            if not needed:
                 return None
-            if not scope.merged:
-                break
-        if template is None or scope is None or scope.merged:
-            self.refused = "too many lengths turn out to be equal"
-            return None
-        scope.frozen = True
-        if not self.agrees(template, user, call, has_aux, make):
-            self.refused = "for a length that was compiled by itself the program for any length says something else"
-            return None
-        return template
+        return None
 
-    def agrees(self, template: "Template", user: "UserFunction", call: Call, has_aux: bool, make: Make) -> bool:
-        """Tell whether the template says for known shapes what was traced for them."""
-        for sizes, program in self.seen:
-            values = template.values(sizes)
-            if values is not None:
-                return self.is_same(template, values, program)
-        values = template.values(sizes_of(call))
-        if values is None:
-            return False
-        plain = make(Primal(user.parameters, call, user.parameters.read(call), has_aux))
-        return self.is_same(template, values, plain)
-
-    def is_same(self, template: "Template", values: dict[str, int], other: Program) -> bool:
-        """Tell whether the template says, with these values put in, what another program says."""
-        program = template.program
-        return same_program(Resizer(values).function(program.primal.function), program, other)
+    def confirmed(self, trace: Trace, make: Make) -> "Lowering | None":
+        """Return the lowering of what was guessed from the first shapes, if a trace confirms that."""
+        guess = self.traces.guess() if self.lowering is None else self.lowering.trace
+        if guess is None or not trace.confirms(guess):
+            return None
+        return self.lowering or Lowering(guess, make(guess.primal))
 
     def explain(self) -> list[str]:
         """Return what `explain()` says of lengths."""
@@ -194,130 +147,136 @@ class Family:
         return [line for template in self.templates for line in template.explain()]
 
 
-def _leaves(user: "UserFunction", call: Call, scope: Scope, positions: dict[int, int]) -> list[Leaf]:
-    leaves, position = user.parameters.read(call), 0
-    for leaf in leaves:
-        if leaf.type is None:
-            continue
-        shape: list[Any] = []
-        for extent in leaf.type.shape:
-            number = positions.get(position)
-            shape.append(extent if number is None else scope.symbol(number))
-            position += 1
-        leaf.type = tensor(tuple(shape), leaf.type.element)
-    return leaves
-
-
 class Template:
-    """A program whose extents are expressions in symbols.
+    """A trace for any length, and a lowering that does what it says."""
 
-    Attributes:
-        scope: the symbols and the guards of the trace.
-        program: with its function on the nd level, not compiled; `function` is the same in its simplest form.
-        positions: from the sizes of a call that are symbols to the number of the symbol.
-        classes: for each class of lengths its scope, with the guards of lowering, and the native program.
-    """
+    __slots__ = ("lowering", "trace")
 
-    __slots__ = ("classes", "function", "known", "positions", "program", "refused", "scope")
-
-    def __init__(self, scope: Scope, program: Program, function: Op, positions: dict[int, int]):
-        self.scope, self.program, self.function, self.positions = scope, program, function, positions
-        self.classes: list[tuple[Scope, NativeProgram]] = []
-        self.known: Classes | None = None  # those of earlier processes too
-        self.refused = ""
-
-    def symbols(self, sizes: Sequence[int]) -> tuple[int, ...] | None:
-        """Return the values of the symbols; None if sizes that should be equal are not."""
-        found: dict[int, int] = {}
-        for position, number in self.positions.items():
-            if found.setdefault(number, sizes[position]) != sizes[position]:
-                return None
-        return tuple(found.values())
-
-    def values(self, sizes: Sequence[int]) -> dict[str, int] | None:
-        """Return the atoms' values for the sizes of a call, if all guards hold for them."""
-        symbols = self.symbols(sizes)
-        return None if symbols is None else self.scope.environment(symbols)
+    def __init__(self, trace: Trace, lowering: "Lowering"):
+        self.trace, self.lowering = trace, lowering
 
     def program_for(self, sizes: tuple[int, ...]) -> Program | None:
-        """Return the program for the sizes of a call; None if a guard fails, or if `refused` says why."""
-        values = self.values(sizes)
-        if values is None or not self.fixed_sizes_hold(sizes):
-            return None
-        symbols = self.symbols(sizes)
-        assert symbols is not None
-        for scope, native in self.classes:
-            inner = scope.environment(symbols)
-            if inner is not None:
-                return Resized(self, values, Resizer(inner)(native))
-        if len(self.classes) == CLASSES:
-            self.refused = f"the lengths that came fall into more than {CLASSES} classes"
-            return None
-        return self.lower(symbols, values)
-
-    def fixed_sizes_hold(self, sizes: Sequence[int]) -> bool:
-        """Tell whether the extents that are no symbols are those of the trace."""
-        position = 0
-        for leaf in self.program.primal.leaves:
-            for extent in leaf.type.shape if leaf.type is not None else ():
-                if position not in self.positions and extent != sizes[position]:
-                    return False
-                position += 1
-        return True
-
-    def lower(self, symbols: tuple[int, ...], values: dict[str, int]) -> Program | None:
-        if self.known is None:
-            self.known = known_classes(Derivation(self.function), self.scope, self.lowered)
-        scope, native = self.known.program_for(symbols)
-        inner = scope.environment(symbols)
-        if scope.failed or scope.merged or inner is None:
-            self.refused = f"lowering: {scope.escape or scope.pinned or 'lengths that are equal'}"
-            return None
-        self.classes.append((scope, native))
-        return Resized(self, values, Resizer(inner)(native))
-
-    def lowered(self, symbols: Sequence[int]) -> tuple[Scope, NativeProgram]:
-        """Lower the function for the class of some lengths; return the scope with its conditions as well."""
-        scope, atoms = self.scope.moved(symbols)
-        native = lower_for_host(Resizer(atoms).function(self.function))
-        scope.frozen = True
-        return scope, native
+        """Return the program for the sizes of a call, which the trace serves; None if the lowering says why not."""
+        return self.lowering.program_for(sizes)
 
     def explain(self) -> list[str]:
         """Return the conditions under which the program serves other lengths."""
-        conditions = [" and ".join(scope.conditions()) for scope, _ in self.classes]
-        return ["  serves other lengths:", *[f"    {each}" for each in conditions]]
+        scopes = [self.trace.scope, *[scope for scope, _ in self.lowering.classes]]
+        conditions = [" and ".join(scope.conditions()) for scope in scopes]
+        return ["  serves other lengths:", *[f"    {each}" for each in dict.fromkeys(conditions)]]
+
+
+class Lowering:
+    """A program whose extents are expressions in symbols, lowered once for each class of lengths.
+
+    Attributes:
+        trace: of the user's function, or what was guessed of it.
+        program: derived from it, not compiled.
+        classes: for each class of lengths its scope, with the guards of lowering, and the native program.
+        refused: why it serves no (more) lengths.
+        needed: symbols that had better been numbers, if that is why.
+    """
+
+    __slots__ = ("classes", "known", "needed", "program", "refused", "trace")
+
+    def __init__(self, trace: Trace, program: Program):
+        self.trace, self.program = trace, program
+        self.classes: list[tuple[Scope, NativeProgram]] = []
+        self.known: Classes | None = None  # those of earlier processes too
+        self.refused = ""
+        self.needed: Collection[str] = ()
+
+    def program_for(self, sizes: tuple[int, ...]) -> Program | None:
+        """Return the program for the sizes of a call; None if `refused` says why."""
+        symbols = self.trace.symbols(sizes)
+        if symbols is None:
+            self.refused = "other lengths vary"
+            return None
+        for scope, native in self.classes:
+            inner = scope.environment(symbols)
+            if inner is not None:
+                return Resized(self, symbols, Resizer(inner)(native))
+        if len(self.classes) == CLASSES:
+            self.refused = f"the lengths that came fall into more than {CLASSES} classes"
+            return None
+        return self.lower(symbols)
+
+    def lower(self, symbols: tuple[int, ...]) -> Program | None:
+        """Lower the function for the class of some lengths."""
+        start = time.perf_counter()
+        if self.known is None:
+            self.known = known_classes(self.program.derivation, self.trace.scope, self.lowered)
+        try:
+            scope, native = self.known.program_for(symbols)
+        except _RefusedError as error:
+            self.refused, self.needed = str(error), error.needed
+            return None
+        inner = scope.environment(symbols)
+        if inner is None:
+            self.refused = "the program for any length does not fit the lengths it was made of"
+            return None
+        self.classes.append((scope, native))
+        seconds = time.perf_counter() - start
+        return Resized(self, symbols, Resizer(inner)(native), seconds)
+
+    def lowered(self, symbols: Sequence[int]) -> tuple[Scope, NativeProgram]:
+        """Derive and lower the function for the class of some lengths; return the scope with its conditions as well.
+
+        What was guessed had better be right than good for more lengths: it ends where a symbol has to be a number.
+
+        Raises:
+            _RefusedError: that cannot be done for lengths that are not fixed.
+        """
+        known: Scope | None = None
+        for _ in range(ROUNDS):
+            scope, origin = self.trace.opened(symbols, known)
+            scope.strict = self.trace.guessed
+            derivation = self.program.derivation if origin is None else self.program.derivation.of(origin)
+            native, error = None, ""
+            try:
+                function = derivation.copy()
+                native = lower_for_host(function)
+                dissolve(function)
+            except Exception as raised:  # the program for these lengths alone says what is wrong, if that is the reason
+                error = f"{type(raised).__name__}: {raised}".splitlines()[0]
+            scope.frozen = True
+            if origin is not None:
+                dissolve(origin)
+            if scope.failed or scope.needed or (native is None and not scope.merged):
+                raise _RefusedError(f"lowering: {scope.escape or scope.pinned or error}", scope.needed)
+            if native is not None and not scope.merged:
+                return scope, native
+            known = scope  # lengths turned out to be equal: once more, with that knowledge
+        raise _RefusedError("lowering: too many lengths turn out to be equal")
 
 
 class Resized(Program):
-    """A template's program for one set of lengths. What only people look at is made when they do."""
+    """A lowering's program for one set of lengths. What only people look at is made when they do."""
 
-    __slots__ = ("_derivation", "_primal", "_resize", "_template")
+    __slots__ = ("_derivation", "_lowering", "_primal", "_symbols")
 
-    def __init__(self, template: Template, values: dict[str, int], native: NativeProgram):
-        self._template, self._resize = template, Resizer(values)
+    def __init__(self, lowering: Lowering, symbols: tuple[int, ...], native: NativeProgram, seconds: float = 0.0):
+        self._lowering, self._symbols = lowering, symbols
         self._derivation: Derivation | None = None
         self._primal: Primal | None = None
-        self.result = template.program.result
+        self.result = lowering.program.result
         self.family = None
-        program = template.program
-        self.load(Executable(native), program.primal, program.types)
+        program = lowering.program
+        self.load(Executable(native, seconds), program.primal, program.types)
 
     @property
     def derivation(self) -> Derivation:  # type: ignore[override]
         """The function on IR, for these lengths."""
         if self._derivation is None:
-            self._derivation = Derivation(self._resize.function(self._template.program.function))
+            self._derivation = self._lowering.program.derivation.of(self.primal.function)
         return self._derivation
 
     @property
     def primal(self) -> Primal:  # type: ignore[override]
         """The traced function, for these lengths."""
         if self._primal is None:
-            original = self._template.program.primal
-            self._primal = primal = copy.copy(original)
-            primal.function = self._resize.function(original.function)
-            primal.leaves = [
-                Leaf(self._resize(leaf.type), leaf.weak, leaf.value, leaf.convert) for leaf in original.leaves
-            ]
+            trace = self._lowering.trace
+            values = trace.scope.environment(self._symbols)
+            assert values is not None
+            self._primal = trace.primal_for(values)
         return self._primal

@@ -357,7 +357,7 @@ def again(f: Any) -> Any:
 
 def classes_of(function: Any) -> list[Any]:
     (family,) = function.user.families.values()
-    return [scope for template in family.templates for scope, _ in template.classes]
+    return [scope for template in family.templates for scope, _ in template.lowering.classes]
 
 
 @pytest.mark.parametrize(("f", "make"), CASES, ids=lambda case: getattr(case, "__name__", ""))

@@ -61,6 +61,13 @@ class Derivation:
         """Return the same function, results of which may take the memory of the arguments at `positions`."""
         return self._then(self.types, "donate", tuple(positions))
 
+    def of(self, origin: Op) -> "Derivation":
+        """Return the same steps from another function, of the same arguments and results but for their extents."""
+        derived = Derivation(origin)
+        for name, *arguments in self.steps:
+            derived = getattr(derived, name)(*arguments)
+        return derived
+
     def _then(self, types: Types, *step: Any) -> "Derivation":
         return Derivation(self.origin, (*self.steps, step), types)
 

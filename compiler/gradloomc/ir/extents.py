@@ -133,7 +133,7 @@ class Extent:
     # --- the number itself --------------------------------------------------------------------------------------------
 
     def _escape(self, what: str) -> int:
-        self.scope.note_escape(what)
+        self.scope.note_escape(what, self)
         return self.hint
 
     def _number(self, compute: Callable[[Any, Any], Any], other: Any) -> Any:

@@ -47,22 +47,24 @@ class Resizer:
             return function(self(x.inputs), self(x.results))
         return (tensor if type(x) is TensorType else memref)(self(x.shape), x.element)
 
+    def attributes_of(self, op: Op) -> dict[str, Any]:
+        """Return an op's attributes for the other lengths."""
+        return self(op.attributes)
+
     def function(self, original: Op) -> Op:
         """Return a copy of a function for the other lengths."""
         old = original.regions[0].block
         new = Block([self(argument.type) for argument in old.arguments], [a.hint for a in old.arguments])
         values: dict[Value, Value] = dict(zip(old.arguments, new.arguments, strict=True))
+        known = self.known
         for op in old.ops:
-            copy = Op(
-                op.kind,
-                [values[operand] for operand in op.operands],
-                self(op.attributes),
-                [self(result.type) for result in op.results],
-                op.location,
-            )
-            for result, other in zip(op.results, copy.results, strict=True):
+            types = [known.get(id(result.type)) or self(result.type) for result in op.results]
+            attributes = self.attributes_of(op) if op.attributes else {}
+            copy = Op(op.kind, [values[operand] for operand in op.operands], attributes, types, op.location)
+            for result, other in zip(op.results, copy.results):  # noqa: B905  (equal by construction, and hot)
                 other.hint = result.hint
                 values[result] = other
-            new.append(copy)
+            copy.parent = new
+            new.ops.append(copy)
         attributes = self(original.attributes)
         return Op(original.kind, (), attributes, (), original.location, (Region(new),))

@@ -17,6 +17,10 @@ _CONSTANT: Monomial = ()
 LEAST = 2  # a symbol is at least this: extents of 0 and 1 mean other programs (nothing to do, broadcasts)
 
 
+class LengthNeededError(Exception):
+    """The number itself was needed, in a strict scope."""
+
+
 class Scope:
     """Symbols, what is assumed of them, and the guards that were found out.
 
@@ -30,6 +34,8 @@ class Scope:
         merged: something was assumed anew, so that what was built so far does not know it.
         pinned: why the program fits the hints alone; '' if it does not.
         escape: the same, where any other length would end the same way.
+        strict: symbols that are needed as numbers end what goes on, by `LengthNeededError`.
+        needed: these symbols.
         lift: makes a traced number of an extent that meets floats; None where nothing is traced.
         locate: says where the user's code stands.
     """
@@ -51,7 +57,9 @@ class Scope:
         "locate",
         "low",
         "merged",
+        "needed",
         "pinned",
+        "strict",
         "types",
     )
 
@@ -66,6 +74,8 @@ class Scope:
         self.divided: dict[str, tuple[str, int]] = {} if known is None else dict(known.divided)
         self.merged = self.frozen = False
         self.pinned = self.escape = ""
+        self.strict = False
+        self.needed: set[str] = set()
         self.lift: Callable[[Extent], Any] | None = None
         self.locate: Callable[[], str] = str
         self.is_users: Callable[[str], bool] = lambda filename: False
@@ -206,6 +216,7 @@ class Scope:
                 terms[factors] = terms.get(factors, 0) + coefficient
                 continue
             numerator, divisor = atom
+            assert type(divisor) is int
             share, rest = divmod(coefficient, divisor)
             if rest:
                 share, scale = coefficient, scale * divisor
@@ -298,6 +309,7 @@ class Scope:
 
     def _assume_zero(self, x: "Extent") -> None:
         """Solve x == 0 for an atom; all that is built from now on (in a scope with these assumptions) has one form."""
+        self._need(x)
         candidates = [
             (factors[0] in self.atoms, factors[0], coefficient)
             for factors, coefficient in x.terms
@@ -333,10 +345,26 @@ class Scope:
         if not self.frozen:
             self.choices.append(choice)
 
-    def note_escape(self, what: str) -> None:
-        """Note that the number itself was needed."""
-        if not self.frozen and not self.escape:
+    def note_escape(self, what: str, x: "Extent | None" = None) -> None:
+        """Note that the number itself was needed, of an extent if that is known."""
+        if self.frozen:
+            return
+        if not self.escape:
             self.escape = f"{what}{self.locate()}"
+        if x is not None:
+            self._need(x)
+
+    def _need(self, x: "Extent") -> None:
+        if self.strict:
+            self.needed |= self._symbols_in(x)
+            raise LengthNeededError(x.text)
+
+    def _symbols_in(self, x: Any) -> set[str]:
+        """Return the symbols that an extent is made of."""
+        found: set[str] = set()
+        for name in {name for factors, _ in x.terms for name in factors} if type(x) is Extent else ():
+            found |= {name} if name in self.hints else set().union(*map(self._symbols_in, self.atoms[name]))
+        return found
 
     @property
     def failed(self) -> bool:
@@ -367,14 +395,35 @@ class Scope:
                 return None
         return values if all(choice.holds(values) for choice in self.choices) else None
 
+    def filled(self, symbols: Iterable[Any]) -> "dict[str, Any] | None":
+        """Return the atoms' values for symbols that are numbers or extents of another scope; no guard is looked at."""
+        values: dict[str, Any] = dict(zip(self.hints, symbols, strict=True))
+        try:
+            self._fill(values)
+        except ZeroDivisionError:
+            return None
+        return values
+
     def _fill(self, values: dict[str, Any]) -> None:
         for name, (numerator, divisor) in self.atoms.items():
             below = evaluated(divisor, values) if type(divisor) is Extent else divisor
             values[name] = evaluated(numerator, values) // below
 
-    def moved(self, hints: Iterable[int]) -> "tuple[Scope, dict[str, Any]]":
-        """Return a scope with the same guards and other hints, and what this scope's atoms are there."""
-        scope = Scope(hints, self)
+    def noted(self) -> "Scope":
+        """Return a frozen scope that has what was found out so far, and goes on having that alone."""
+        scope = Scope(self.hints.values(), self)
+        scope.low, scope.high, scope.atoms = dict(self.low), dict(self.high), dict(self.atoms)
+        scope.guards, scope.choices = dict(self.guards), list(self.choices)
+        scope.frozen = True
+        return scope
+
+    def moved(self, hints: Iterable[int], known: "Scope | None" = None) -> "tuple[Scope, dict[str, Any]]":
+        """Return a scope with the same guards and other hints, and what this scope's atoms are there.
+
+        Args:
+            known: such a scope, in which more lengths turned out to be equal.
+        """
+        scope = Scope(hints, known or self)
         scope.low, scope.high = dict(self.low), dict(self.high)
         values: dict[str, Any] = {name: scope.symbol(k) for k, name in enumerate(self.hints)}
         self._fill(values)

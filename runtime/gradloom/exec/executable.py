@@ -32,7 +32,7 @@ from gradloomc.codegen.tiers import compile_program
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError, OutOfBoundsError
 from gradloomc.ir.scopes import Scope
-from gradloomc.known import Classes, lowered
+from gradloomc.known import Classes, keep, lowered, stored
 from gradloomc.pipelines import lower
 
 Array = np.ndarray[Any, Any]
@@ -93,6 +93,16 @@ def known_for_host(function: Op | Derivation) -> LoweredProgram:
     return lowered(Derivation(function), host(), blas.convention, lambda: function)
 
 
+def stored_for_host(derivation: Derivation) -> LoweredProgram | None:
+    """Return a function lowered to a program for this machine, if the store has it."""
+    return stored(derivation, host(), blas.convention)
+
+
+def keep_for_host(derivation: Derivation, program: LoweredProgram) -> None:
+    """Keep what a function was lowered to for this machine."""
+    keep(derivation, host(), blas.convention, program)
+
+
 def known_classes(
     derivation: Derivation, scope: Scope, make: Callable[[Sequence[int]], tuple[Scope, LoweredProgram]]
 ) -> Classes:
@@ -109,13 +119,14 @@ class Executable(NativeCallable, native=True):
     Args:
         function: a func.func on the nd level, which lowering changes, so nobody else may use it afterwards; or how one
             is made; or what it was lowered to.
+        seconds: that lowering took already.
 
     Attributes:
         native: what the native entry runs; None as long as there is none.
     """
 
-    def __init__(self, function: Op | Derivation | LoweredProgram):
-        start = time.perf_counter()
+    def __init__(self, function: Op | Derivation | LoweredProgram, seconds: float = 0.0):
+        start = time.perf_counter() - seconds
         self.program = program = function if isinstance(function, LoweredProgram) else known_for_host(function)
         lowered = time.perf_counter()
         functions, reused = native_functions(program)
