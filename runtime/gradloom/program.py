@@ -15,7 +15,7 @@ import numpy as np
 from gradloom.exec.executable import Executable, stored_for_host
 from gradloom.signature import Call, Leaf, Parameters, definition_location
 from gradloom.trace.capture import lift, trace_flat
-from gradloom.trace.shadow import shadow_function
+from gradloom.trace.shadow import original_of, shadow_callable, shadow_function, shadow_made
 from gradloom.trace.tracer import Tracer
 from gradloom.tree import (
     LEAF,
@@ -123,11 +123,12 @@ class Primal:
         outputs: list[tuple[Structure, list[Slot]]] = []
 
         def run(tracers: Sequence[Any]) -> list[Any]:
-            values = [leaf.value for leaf in leaves]
+            values = [shadow_callable(leaf.value) for leaf in leaves]
             for i, tracer in zip(dynamic, tracers, strict=True):
                 tracer.weak = leaves[i].weak
                 values[i] = tracer
             args, kwargs = unflatten(call.structure, values)
+            _shadow_objects(call.structure, (args, kwargs))
             output = fun(*args, **kwargs)
             if has_aux and not (isinstance(output, (tuple, list)) and len(output) == 2):
                 raise self.error(
@@ -141,7 +142,7 @@ class Primal:
             kept: list[Any] = []
             for tree in output if has_aux else (output,):
                 parts, structure = flatten(tree)
-                outputs.append((structure, [_slot(part, kept) for part in parts]))
+                outputs.append((structure, [_slot(original_of(part), kept) for part in parts]))
             return kept
 
         traced = trace_flat(
@@ -237,6 +238,16 @@ class Primal:
     def float_results(self) -> list[int]:
         """Return which results of the function are floats."""
         return [i for i, type in enumerate(self.types) if type.element.is_float]
+
+
+def _shadow_objects(structure: Structure, value: Any) -> None:
+    """Let the objects that were built for a structure run their methods as traced code."""
+    if structure.__class__ is tuple:
+        container, _, *children = structure
+        for child, part in zip(children, container.split(value)[0], strict=True):
+            _shadow_objects(child, part)
+        if not container.registered:
+            shadow_made(value)
 
 
 def _slot(part: Any, kept: list[Any]) -> Slot:

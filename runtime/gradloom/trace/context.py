@@ -72,6 +72,14 @@ def user_location() -> Location:
     return UNKNOWN if frame is None else CodeLocation(frame.f_code, frame.f_lasti)
 
 
+def is_followed() -> bool:
+    """Tell whether the innermost frame of the user's code belongs to a clone, where constructors are shadowed."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and _own_files[frame.f_code.co_filename]:
+        frame = frame.f_back
+    return frame is None or type(frame.f_globals) is not dict
+
+
 def is_subscript(location: Location) -> bool:
     """Tell whether the instruction at a place in the user's code reads an element, as `x[i]` does."""
     return _instruction(location) == "BINARY_SUBSCR"

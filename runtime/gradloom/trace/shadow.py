@@ -23,6 +23,7 @@ from gradloom.trace.calling import call_function
 from gradloom.trace.context import fail, is_own_file, mark
 from gradloom.trace.creation import GRIDS, SHADOWED
 from gradloom.trace.memory import is_traced
+from gradloom.trace.objects import ShadowType, forget_objects, give_shadow_class, stand_in
 from gradloom.trace.tracer import Tracer
 from gradloom.trace.views import tracer_of
 from gradloomc.ir.errors import TracerError
@@ -120,6 +121,7 @@ _BUILTINS: dict[str, Any] = {
     "len": _length,
     "max": _extremum(max, "maximum"),
     "min": _extremum(min, "minimum"),
+    "type": ShadowType,
 }
 
 
@@ -153,6 +155,7 @@ def _seeing_lists(function: Any) -> Any:
 
 
 _PLAIN_TYPES = frozenset({int, float, bool, str, tuple, list, dict, type(None), np.ndarray})
+_CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
 _FUNCTION_TYPES = (types.BuiltinFunctionType, type(np.zeros_like), type(np.sum))
 
 
@@ -179,7 +182,35 @@ def shadow_of(value: Any) -> Any:
         return _shadow_method(value)
     if cls is functools.partial:
         return _shadow_partial(value)
+    if _is_users_class(cls):
+        return stand_in(value, _clone_if_own, shadow_of)
     return value
+
+
+@functools.cache
+def _is_users_class(cls: type) -> bool:
+    """Tell whether a class is the user's own, of objects that are no arrays and no callables of gradloom."""
+    heap_type = bool(cls.__flags__ & (1 << 9))  # made by Python code
+    functions = [value for value in vars(cls).values() if isinstance(value, types.FunctionType)]
+    arrays = hasattr(cls, "__array__") or hasattr(cls, "__array_ufunc__")
+    return heap_type and not arrays and any(map(_is_users, functions))
+
+
+def shadow_callable(value: Any) -> Any:
+    """Return what stands for a function, method or partial among the arguments; all else as it is."""
+    return shadow_of(value) if value.__class__ in _CALLABLES else value
+
+
+def shadow_made(x: Any) -> None:
+    """Let an object that the trace has built, around the parts of an argument, run clones of its methods."""
+    if _is_users_class(type(x)):
+        give_shadow_class(x, _clone_if_own)
+
+
+def original_of(value: Any) -> Any:
+    """Return the user's function for its clone; all else as it is."""
+    source = _sources.get(value) if value.__class__ is types.FunctionType else None
+    return value if source is None else source() or value
 
 
 def _shadow_method(method: types.MethodType) -> Any:
@@ -187,7 +218,7 @@ def _shadow_method(method: types.MethodType) -> Any:
     if function.__class__ is not types.FunctionType:
         return method
     clone = _clone_if_own(function)
-    return method if clone is function else types.MethodType(clone, method.__self__)
+    return method if clone is function else types.MethodType(clone, shadow_of(method.__self__))
 
 
 def _shadow_partial(partial: Any) -> Any:
@@ -230,6 +261,7 @@ def _clone_if_own(function: types.FunctionType) -> types.FunctionType:
 
 
 _clones: "weakref.WeakKeyDictionary[types.FunctionType, types.FunctionType]" = weakref.WeakKeyDictionary()
+_sources: "weakref.WeakKeyDictionary[types.FunctionType, Any]" = weakref.WeakKeyDictionary()  # of clones
 _globals_of: dict[int, ShadowGlobals] = {}
 
 
@@ -251,6 +283,7 @@ def _clone(function: types.FunctionType) -> types.FunctionType:
     clone.__qualname__, clone.__module__, clone.__doc__ = function.__qualname__, function.__module__, function.__doc__
     # What gradloom knows of the function refers to it, and would keep it alive in the table of clones.
     clone.__dict__.update({name: value for name, value in vars(function).items() if name != "__gradloom__"})
+    _sources[clone] = weakref.ref(function)
     _clones[function] = clone  # before the cells are filled: a function may close over itself
     for cell, new in zip(cells or (), new_cells or (), strict=True):
         if new is not cell:
@@ -261,6 +294,7 @@ def _clone(function: types.FunctionType) -> types.FunctionType:
 def forget_clones() -> None:
     """Make all clones anew when they are next asked for: what functions close over has been bound anew."""
     _clones.clear()
+    forget_objects()
 
 
 def _is_shadowed(cell: types.CellType) -> bool:

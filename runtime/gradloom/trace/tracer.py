@@ -18,6 +18,7 @@ from gradloom.trace.context import (
     element_of,
     fail,
     is_assignment,
+    is_followed,
     is_subscript,
     mark,
     nearest,
@@ -143,6 +144,14 @@ class Tracer(Memory):
         )
 
     def _needs_number(self, what: str, fix: str) -> NoReturn:
+        if not is_followed():
+            fail(
+                TracerError,
+                f"{what} of a traced array needs its value, which is not known while the function is being traced; "
+                "this function was called through a class, a list or a dict of the outside, so that its np and math "
+                "are the real ones",
+                "call it by a name of the module, by a method of an object, or pass it as an argument",
+            )
         if is_assignment(user_location()):
             fail(
                 TracerError,
