@@ -22,13 +22,14 @@ from gradloom.trace import special
 from gradloom.trace.calling import call_function
 from gradloom.trace.context import fail, is_own_file, mark
 from gradloom.trace.creation import GRIDS, SHADOWED
+from gradloom.trace.drawing import GENERATORS, Refusing, default_rng, refusing
 from gradloom.trace.memory import is_traced
 from gradloom.trace.objects import ShadowType, forget_objects, give_shadow_class, stand_in
 from gradloom.trace.tracer import Tracer
 from gradloom.trace.views import tracer_of
 from gradloomc.ir.errors import TracerError
 
-_SHADOWED_PACKAGES = ("numpy", "numpy.linalg", "math", "scipy", "scipy.special")
+_SHADOWED_PACKAGES = ("numpy", "numpy.linalg", "numpy.random", "math", "random", "scipy", "scipy.special")
 
 
 class ShadowArray(abc.ABC):  # noqa: B024  (an ABC for its register(), which teaches isinstance)
@@ -173,7 +174,11 @@ def shadow_of(value: Any) -> Any:
         if value is np.ndarray:
             return ShadowArray
         return SHADOWED.get(value, value)
+    if value is np.random.default_rng:
+        return default_rng
     if isinstance(value, _FUNCTION_TYPES):
+        if isinstance(getattr(value, "__self__", None), GENERATORS):
+            return refusing(value)
         found = SHADOWED.get(value)
         return found if found is not None else _seeing_lists(value) if cls is _DISPATCHER else value
     if id(value) in GRIDS:
@@ -182,6 +187,8 @@ def shadow_of(value: Any) -> Any:
         return _shadow_method(value)
     if cls is functools.partial:
         return _shadow_partial(value)
+    if isinstance(value, GENERATORS):
+        return Refusing(value)
     if _is_users_class(cls):
         return stand_in(value, _clone_if_own, shadow_of)
     return value
@@ -214,6 +221,8 @@ def original_of(value: Any) -> Any:
 
 
 def _shadow_method(method: types.MethodType) -> Any:
+    if isinstance(method.__self__, GENERATORS):
+        return refusing(method)
     function = method.__func__
     if function.__class__ is not types.FunctionType:
         return method
