@@ -14,7 +14,7 @@ from gradloomc.codegen.native import host
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at
-from gradloomc.ir.types import ScalarType, f32, f64, tensor
+from gradloomc.ir.types import ScalarType, f32, f64, i64, tensor
 from gradloomc.lowering.loops import LONG_NEST
 
 
@@ -38,6 +38,14 @@ def test_what_is_called_was_foreseen(shape: tuple[int, ...], element: ScalarType
     foreseen = library_symbols(function, host().vector_bits)
     called = re.findall(r"^declare [^@]*@(gradloom_math_\w+)", lower_for_host(function).text, re.MULTILINE)
     assert called and set(called) == set(foreseen)
+
+
+@pytest.mark.parametrize("kind", [nd.remainder, nd.fmod, nd.power], ids=lambda kind: kind.name)
+def test_the_library_has_nothing_for_integers(kind: Any) -> None:
+    function = make_function("f", [tensor((37,), i64)] * 2)
+    with at(body_of(function)):
+        result = kind(*body_of(function).arguments)
+    assert library_symbols(finish_function(function, [result]), host().vector_bits) == []
 
 
 def test_the_library_is_asked_for_before_the_program_is_lowered(

@@ -25,7 +25,7 @@ def library_symbols(function: Op, vector_bits: int) -> list[str]:
         name = names.get(kind)
         if name is None:
             name = names[kind] = _name_of(kind)
-        if name:
+        if name and op.results[0].type.element.is_float:  # (those of integers are written where they are used)
             type = op.results[0].type
             element = ir_types.f32 if type.element is ir_types.f16 else type.element
             size = hint_of(type.size)
