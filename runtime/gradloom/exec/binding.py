@@ -12,23 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.exec.layout import (
-    ALIGNED,
-    C_CONTIGUOUS,
-    DATA,
-    DESCR,
-    DIMS,
-    FLAGS,
-    NDIM,
-    TUPLE_ITEMS,
-    TYPE,
-    array_layout_is_known,
-)
+from gradloom.exec.layout import DATA, DIMS, TUPLE_ITEMS, array_layout_is_known
+from gradloom.exec.words import READABLE, field, same_header, same_words, word
 from gradloomc.codegen.native import compile_module
 
 # The expectations are i64 words: for each array its dtype's address, its number of dimensions, and its extents.
 _TEXT = f"""
-define i64 @gl_bind(ptr %arrays, i64 %count, ptr %expected, ptr %pointers, i64 %array_type) {{
+define i64 @gl_bind(ptr %arrays, i64 %count, ptr %expected, ptr %pointers, ptr %array) {{
 entry:
   %items = getelementptr i8, ptr %arrays, i64 {TUPLE_ITEMS}
   %none = icmp eq i64 %count, 0
@@ -36,54 +26,19 @@ entry:
 loop:
   %k = phi i64 [ 0, %entry ], [ %k1, %next ]
   %want = phi ptr [ %expected, %entry ], [ %wantn, %next ]
-  %pitem = getelementptr ptr, ptr %items, i64 %k
-  %array = load ptr, ptr %pitem
-  %ptype = getelementptr i8, ptr %array, i64 {TYPE}
-  %type = load i64, ptr %ptype
-  %istype = icmp eq i64 %type, %array_type
-  br i1 %istype, label %isarray, label %bad
-isarray:
-  %pdescr = getelementptr i8, ptr %array, i64 {DESCR}
-  %descr = load i64, ptr %pdescr
-  %wdescr = load i64, ptr %want
-  %c1 = icmp eq i64 %descr, %wdescr
-  %pflags = getelementptr i8, ptr %array, i64 {FLAGS}
-  %flags = load i32, ptr %pflags
-  %masked = and i32 %flags, {C_CONTIGUOUS | ALIGNED}
-  %c2 = icmp eq i32 %masked, {C_CONTIGUOUS | ALIGNED}
-  %pnd = getelementptr i8, ptr %array, i64 {NDIM}
-  %nd32 = load i32, ptr %pnd
-  %nd = sext i32 %nd32 to i64
-  %pwnd = getelementptr i64, ptr %want, i64 1
-  %wnd = load i64, ptr %pwnd
-  %c3 = icmp eq i64 %nd, %wnd
-  %c12 = and i1 %c1, %c2
-  %c123 = and i1 %c12, %c3
-  br i1 %c123, label %dims, label %bad
-dims:
-  %pdims = getelementptr i8, ptr %array, i64 {DIMS}
-  %dim0 = load ptr, ptr %pdims
-  %wdim0 = getelementptr i64, ptr %want, i64 2
-  %scalar = icmp eq i64 %nd, 0
-  br i1 %scalar, label %next, label %dim
-dim:
-  %d = phi i64 [ 0, %dims ], [ %d1, %same ]
-  %pd = getelementptr i64, ptr %dim0, i64 %d
-  %extent = load i64, ptr %pd
-  %pw = getelementptr i64, ptr %wdim0, i64 %d
-  %wextent = load i64, ptr %pw
-  %equal = icmp eq i64 %extent, %wextent
-  br i1 %equal, label %same, label %bad
-same:
-  %d1 = add i64 %d, 1
-  %more = icmp slt i64 %d1, %nd
-  br i1 %more, label %dim, label %next
+{word("item", "items", "%k", "ptr")}
+{word("descr", "want", 0, "ptr")}
+{word("rank", "want", 1)}
+{same_header("is", "item", "descr", "rank", READABLE, READABLE, "header", "bad")}
+header:
+{field("dims", "item", DIMS, "ptr")}
+  %extents = getelementptr i64, ptr %want, i64 2
+{same_words("extent", "dims", "extents", "rank", "header", "next", "bad")}
 next:
-  %pdata = getelementptr i8, ptr %array, i64 {DATA}
-  %data = load ptr, ptr %pdata
+{field("data", "item", DATA, "ptr")}
   %slot = getelementptr ptr, ptr %pointers, i64 %k
   store ptr %data, ptr %slot
-  %words = add i64 %nd, 2
+  %words = add i64 %rank, 2
   %wantn = getelementptr i64, ptr %want, i64 %words
   %k1 = add i64 %k, 1
   %again = icmp slt i64 %k1, %count
