@@ -36,6 +36,7 @@ from gradloom.exec.words import (
     FIXED,
     FRAME_WORDS,
     INSTANCE,
+    INTERFACES,
     LIST,
     LIST_CONTENT,
     MEMBERS,
@@ -368,7 +369,6 @@ entry:
   %table = getelementptr i64, ptr %watched, i64 1
   %watcher = load ptr, ptr %watched
 {count_up("watchers", "watcher")}
-{use("array", "DictGetItem", "DictNext", "ErrClear", "CallNoArgs", "true")}
   %position = alloca i64
   %key = alloca ptr
   %value = alloca ptr
@@ -419,6 +419,7 @@ same_table:
   %n45 = and i1 %n4, %n5
   br i1 %n45, label %next, label %look_up
 look_up:
+{use("DictGetItem")}
   %named = call ptr %DictGetItem(ptr %place, ptr %object)
   %name_holds = icmp eq ptr %named, %expected
   br i1 %name_holds, label %name_found, label %name_lost
@@ -429,9 +430,11 @@ note_entry:
   call void @gl_note_entry(ptr %place, ptr %object, ptr %payload)
   br label %next
 name_lost:
+{use("ErrClear")}
   call void %ErrClear()
   br label %bad
 content:
+{use("array")}
   %rank = sub i64 %extra, 1
 {same_header("is", "place", "object", "rank", READABLE, READABLE, "header", "bad")}
 header:
@@ -479,6 +482,7 @@ list:
 same_length:
 {same_words("item", "items", "payload", "size", "same_length", "next", "bad")}
 dict:
+{use("DictNext")}
   store i64 0, ptr %position
   br label %entries
 entries:
@@ -505,11 +509,13 @@ compare_entry:
 same_entry:
   br label %entries
 ask:
+{use("CallNoArgs", "true")}
   %answer = call ptr %CallNoArgs(ptr %place)
   %failed = icmp eq ptr %answer, null
   br i1 %failed, label %no_answer, label %answered
 no_answer:
-  call void %ErrClear()
+{word("clear", "api", INTERFACES.ErrClear, "ptr")}
+  call void %clear()
   br label %bad
 answered:
   %holds = icmp eq ptr %answer, %true

@@ -140,10 +140,16 @@ lower:
   %last = icmp eq {_COUNT} %less, 0
   br i1 %last, label %free, label %done
 free:
-{use("Dealloc")}
-  call void %Dealloc(ptr %object)
+  call preserve_mostcc void @gl_free(ptr %object, ptr %api)
   ret void
 done:
+  ret void
+}}
+
+define internal preserve_mostcc void @gl_free(ptr %object, ptr %api) {{
+entry:
+{use("Dealloc")}
+  call void %Dealloc(ptr %object)
   ret void
 }}
 """
