@@ -117,9 +117,13 @@ def test_small_thin_and_huge_products_are_the_librarys(
         function(101, 111, 112, m, n, k, 1.5, x, k, x + 64, n, 0.5, x + 128, n)
         assert calls == [(101, 111, 112, m, n, k, 1.5, x, k, x + 64, n, 0.5, x + 128, n)]
     calls.clear()
-    y, out = padded(rng, 90, 70, element), padded(rng, 80, 70, element)
-    multiply(function, padded(rng, 80, 90, element), y, out, False, False)
-    assert not calls
+    for rows, transposed in ((80, True), (180, False)):
+        y = padded(rng, *((70, 90) if transposed else (90, 70)), element)
+        out = padded(rng, rows, 70, element)
+        multiply(function, padded(rng, rows, 90, element), y, out, False, transposed)
+        assert not calls
+    multiply(function, padded(rng, 80, 90, element), padded(rng, 90, 70, element), out[:80], False, False)
+    assert len(calls) == 1
 
 
 @ELEMENTS
@@ -145,7 +149,7 @@ def test_compiled_products_use_them(element: Any, rng: np.random.Generator) -> N
     """A program's large product has the bits of a product in panels, in all its tiers and ways to call."""
     if not LIBRARY.for_large_products():
         pytest.skip("this library takes all products itself")
-    m, n, k = 70, 90, 80
+    m, n, k = 110, 100, 105
     function = make_function("f", [tensor((m, k), element), tensor((k, n), element)])
     with at(body_of(function)):
         a, b = body_of(function).arguments

@@ -110,7 +110,7 @@ def test_products_in_panels_are_shared_wherever_they_are_cut(pool: threads.Worke
         for _ in range(3):
             executable.run(operands(function))
         assert pool.word("jobs") == before + 3
-    small = product(70, 70, 70, SCALARS[element])
+    small = product(110, 100, 105, SCALARS[element])
     executable = Executable(small)
     before = pool.word("jobs")
     executable.run(operands(small))

@@ -28,6 +28,7 @@ BLOCK_ROWS = 128
 # Smaller products are the library's, which has other ways for them, and so are large ones, for which packing both
 # operands costs it little. What threads cut from a product is computed as the whole would be (`shared_gemm.py`).
 LEAST_SIDE, LEAST_DEPTH = 16, 8
+LEAST_WORK, LEAST_WORK_TRANSPOSED = 1 << 20, LARGE  # multiply-adds; the second where b lies transposed
 MOST_BYTES_BITS = 29  # multiply-adds times the size of an element
 _TRANSPOSED = 112  # CBLAS's number
 
@@ -43,7 +44,10 @@ def panels_symbol(element: ScalarType) -> str:
 
 
 def takes(element: ScalarType, name: str) -> str:
-    """Return lines that tell as `%{name}` whether a product %m by %n of %k terms is computed in panels."""
+    """Return lines that tell as `%{name}` whether a product %m by %n of %k terms is computed in panels.
+
+    `%tb` says whether b lies transposed.
+    """
     return f"""  %{name}.m = icmp uge i64 %m, {LEAST_SIDE}
   %{name}.n = icmp uge i64 %n, {LEAST_SIDE}
   %{name}.k = icmp uge i64 %k, {LEAST_DEPTH}
@@ -51,7 +55,8 @@ def takes(element: ScalarType, name: str) -> str:
   %{name}.mnk = and i1 %{name}.mn, %{name}.k
   %{name}.area = mul i64 %m, %n
   %{name}.work = mul i64 %{name}.area, %k
-  %{name}.large = icmp ugt i64 %{name}.work, {LARGE}
+  %{name}.least = select i1 %tb, i64 {LEAST_WORK_TRANSPOSED}, i64 {LEAST_WORK}
+  %{name}.large = icmp uge i64 %{name}.work, %{name}.least
   %{name}.huge = icmp ugt i64 %{name}.work, {(1 << MOST_BYTES_BITS) // element.itemsize}
   %{name}.not.huge = xor i1 %{name}.huge, true
   %{name}.sized = and i1 %{name}.large, %{name}.not.huge
@@ -486,9 +491,8 @@ class _Writer:
             f"{size['lda']}, ptr %b, {size['ldb']}, {t} %beta, ptr %c, {size['ldc']}"
         )
         widened = [] if i == "i64" else [f"  %{name} = sext {i} {given[name]} to i64" for name in sizes]
+        widened += [f"  %t{name} = icmp eq i32 %trans{name}, {_TRANSPOSED}" for name in "ab"]
         in_panels = [
-            f"  %ta = icmp eq i32 %transa, {_TRANSPOSED}",
-            f"  %tb = icmp eq i32 %transb, {_TRANSPOSED}",
             f"  call void @panels(i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k, {t} %alpha, ptr %a, i64 %lda, ptr %b, "
             f"i64 %ldb, {t} %beta, ptr %c, i64 %ldc)",
             "  ret void",
