@@ -25,6 +25,7 @@ from gradloomc.lowering.products import lower_products
 from gradloomc.lowering.reassociate import split_sums
 from gradloomc.lowering.scaling import move_numbers_out_of_sums
 from gradloomc.lowering.share import share_in_tiles
+from gradloomc.lowering.shifted import reuse_shifted
 from gradloomc.passes.canonicalize import canonicalize_function
 from gradloomc.passes.cse import eliminate_common_subexpressions
 from gradloomc.passes.dce import eliminate_dead_code
@@ -51,6 +52,7 @@ _KERNELS: dict[str, Callable[[Op], Op]] = {"fuse": fuse_function}
 _LOOPS: dict[str, Callable[[Op, Target], Op]] = {
     "to-loops": lambda function, target: lower_to_loops(function, target.vector_bits),
     "halve-pairs": lambda function, _: halve_pairs(function),
+    "reuse-shifted": lambda function, _: reuse_shifted(function),
     "share-in-tiles": lambda function, _: share_in_tiles(function),
     "relieve-divider": lambda function, target: relieve_divider(function, target.features),
     "lift-weights": lambda function, _: lift_small_weights(function),

@@ -158,3 +158,30 @@ def test_a_logistic_regression_takes_four_rows_at_once() -> None:
         assert function.value_and_grad.ir("loops", w, x, y).count("jam = 4") == 2
         expected = x.T @ (1 / (1 + np.exp(-(x @ w))) - y) / rows
         np.testing.assert_allclose(function.grad(w, x, y), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_sums_of_some_rows_beside_others() -> None:
+    """A nest may walk rows that one of its sums does not have: they store nothing in the place of another."""
+    x = RNG.normal(size=(300, 200))
+    for part in (np.s_[:-1], np.s_[2:], np.s_[1:-3]):
+
+        def fun(x, part=part):
+            return np.sum(np.sum(x[part] * 2, axis=1) ** 2) + np.sum(x**3)
+
+        (value, gradient), _ = compiled(fun, x)
+        np.testing.assert_allclose(value, fun(x), rtol=1e-12)
+        expected = 3 * x**2
+        expected[part] += 8 * np.sum(x[part], axis=1, keepdims=True)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9)
+    cube = RNG.normal(size=(20, 30, 40))
+    for box in (np.s_[:, :-1], np.s_[:-1, 1:], np.s_[1:, 2:, :-1]):
+
+        def spread(x, box=box):
+            return np.sum(np.sum(x[box], axis=(1, 2)) ** 2) + np.sum(np.sum(x[box], axis=2) ** 2) + np.sum(x**3)
+
+        (value, gradient), _ = compiled(spread, cube)
+        np.testing.assert_allclose(value, spread(cube), rtol=1e-12)
+        expected = 3 * cube**2
+        for axes in ((1, 2), 2):
+            expected[box] += 2 * np.sum(cube[box], axis=axes, keepdims=True)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9)

@@ -23,6 +23,7 @@ from gradloomc.ir.core import Op, Value
 from gradloomc.ir.types import ScalarType
 from gradloomc.lowering.jam import jammed
 from gradloomc.lowering.parallelize import bytes_of
+from gradloomc.lowering.rings import rings_of, rows_behind, storing_rings
 
 
 class Places:
@@ -62,7 +63,8 @@ class FunctionWriter:
         if found is None:
             made = self.places.scratch.get(value)
             name = self.slot_pointer(self.places.slot_of[value]) if made is None else self.scratch_name(made)
-            found = self.buffers[value] = Buffer(name, value.type.element, value.type.shape)
+            ring = made.attributes["rows"] if made is not None and made.attributes.get("ring") else 0
+            found = self.buffers[value] = Buffer(name, value.type.element, value.type.shape, ring)
         return found
 
     def slot_pointer(self, slot: int) -> str:
@@ -91,8 +93,44 @@ class FunctionWriter:
 
     # --- loops ---
 
+    def place_rings(self, op: Op) -> None:
+        """Let the memory of a nest's rings begin, where each row has its place."""
+        for ring in rings_of(op):
+            made = self.places.scratch[ring]
+            row = bytes_of(ring) // ring.type.shape[0]
+            size = self.load_size(row * made.attributes["rows"])
+            memory = self.entry.fresh(f"alloca i8, i64 {size}, align 64", "ptr")
+            self.lines.append(f"  {self.scratch_name(made)} = getelementptr i8, ptr {memory}, i64 0")
+
+    def fill_rings(self, op: Op, low: str) -> None:
+        """Write what a nest that begins at row `low` needs in its rings; it may be nothing."""
+        behind = rows_behind(op)
+        if behind == 0:
+            return
+        stem = f"early{self.number + 1}"
+        first = f"%{stem}first"
+        stores = storing_rings(op)
+        text = self.write_nest(stores, (first, low))
+        stores.drop_uses()
+        self.lines += [
+            f"  %{stem}from = sub i64 {low}, {behind}",
+            f"  %{stem}below = icmp slt i64 %{stem}from, 0",
+            f"  {first} = select i1 %{stem}below, i64 0, i64 %{stem}from",
+            *text.before,
+            f"  %{stem}any = icmp slt i64 {first}, {low}",
+            f"  br i1 %{stem}any, label %{stem}.run, label %{stem}.done",
+            f"{stem}.run:",
+            *text.loops,
+            f"  br label %{stem}.done",
+            f"{stem}.done:",
+            *text.after,
+        ]
+
     def nest(self, op: Op, rows: tuple[str, str] | None = None) -> None:
         """Write a nest, or the rows [low, high) of it."""
+        self.place_rings(op)
+        if rows is not None:
+            self.fill_rings(op, rows[0])
         text = self.write_nest(op, rows)
         self.lines += [*text.before, *text.loops, *text.after]
 

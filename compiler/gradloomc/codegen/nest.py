@@ -289,7 +289,24 @@ class NestWriter(NestContext):
                 total = v.select(finite, acc.element, both, total)
             if acc.blocked:
                 total = self.horizontal(body, acc, total)
-            self.store_scalar(Vector(body, 1), acc.op, total)
+            self.store_total(body, acc.op, total, self.outer_box(body, acc.op, depth))
+
+    def store_total(self, body: Body, op: Op, total: str, tests: list[str]) -> None:
+        """Store a total if all tests hold: one of a row beside the box of a sink has no place."""
+        if not tests:
+            self.store_scalar(Vector(body, 1), op, total)
+            return
+        inside = tests[0]
+        for test in tests[1:]:
+            inside = body.emit(f"and i1 {inside}, {test}", "i1")
+        place, rest = self.label("place"), self.label("placed")
+        body.effect(f"br i1 {inside}, label %{place}, label %{rest}")
+        body.label(place)
+        guarded = self.scope(body)  # nothing after it may use its addresses
+        self.store_scalar(Vector(guarded, 1), op, total)
+        body.lines += guarded.lines
+        body.effect(f"br label %{rest}")
+        body.label(rest)
 
     def store_scalar(self, v: Vector, op: Op, name: str) -> None:
         buffer = self.buffers[op.operands[1]]

@@ -30,12 +30,15 @@ class Sizes:
 
 
 class Buffer:
-    """A memref in native code: its pointer's name and its strides in elements (names or literals)."""
+    """A memref in native code: its pointer's name and its strides in elements (names or literals).
 
-    __slots__ = ("element", "pointer", "shape", "strides")
+    Where there is a `ring`, a power of two, row i has the place i modulo ring.
+    """
 
-    def __init__(self, pointer: str, element: ScalarType, shape: tuple[int, ...]):
-        self.pointer, self.element, self.shape = pointer, element, shape
+    __slots__ = ("element", "pointer", "ring", "shape", "strides")
+
+    def __init__(self, pointer: str, element: ScalarType, shape: tuple[int, ...], ring: int = 0):
+        self.pointer, self.element, self.shape, self.ring = pointer, element, shape, ring
         self.strides: list[str] = []
 
 
@@ -214,6 +217,8 @@ class NestContext:
             last = body.emit(f"sub i64 {self.axis_extent(buffer, axis)}, 1", "i64")
             beyond = body.emit(f"icmp sgt i64 {position}, {last}", "i1")
             position = body.emit(f"select i1 {beyond}, i64 {last}, i64 {position}", "i64")
+        if axis == 0 and buffer.ring:
+            position = body.emit(f"and i64 {position}, {buffer.ring - 1}", "i64")
         return position
 
     def axis_extent(self, buffer: Buffer, axis: int) -> str:
@@ -240,10 +245,10 @@ class NestContext:
         new = combine(v, how, element, convert(v, old, buffer.element, element), name)
         v.body.effect(f"store {memory} {self.to_memory(v, new, buffer.element, element)}, ptr {address}")
 
-    def outer_box(self, body: Body, op: Op) -> list[str]:
-        """Return the tests that a sink's box puts on the outer dimensions."""
+    def outer_box(self, body: Body, op: Op, depth: int | None = None) -> list[str]:
+        """Return the tests that a sink's box puts on the outer dimensions, or on the first `depth` of them."""
         tests = []
-        for dim in range(self.inner):
+        for dim in range(self.inner if depth is None else depth):
             low, high = op.attributes["low"][dim], op.attributes["high"][dim]
             if low > 0 or high < self.static[dim]:
                 tests.append(self.inside(body, self.counters[dim], self.bound(dim, low), self.bound(dim, high)))

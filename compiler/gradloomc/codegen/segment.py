@@ -109,8 +109,7 @@ class ChunkWriter(FunctionWriter):
         if self.op.kind is loops.tiles:
             self.tiles(self.op, rows)
         else:
-            text = self.write_nest(self.op, rows)
-            self.lines += [*text.before, *text.loops, *text.after]
+            self.nest(self.op, rows)
         return self.finish()
 
     def open_copy(self, copies: Copies) -> None:

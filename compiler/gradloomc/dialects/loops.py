@@ -5,7 +5,8 @@
 map, as in the kernel dialect (`dims` with negative entries for fixed positions too). Reductions combine into their
 buffer, which `loops.fill` has set to the neutral element before. Integers of the point may take part in a map: dim -2 -
 k of a load, or ~k in the `dims` of a `loops.scatter`, stands for the k-th of them, which is in bounds. `loops.gemm` is
-a call of the BLAS. The attribute
+a call of the BLAS. What a nest stores
+in a `loops.scratch` that is a ring it may read at later rows. The attribute
 `chunk = [dim, unit, count]` of a nest or of nests in tiles says that a dimension falls into so many chunks that may run
 on any thread (`lowering/parallelize.py`), `in_place` that no point is stored twice (`lowering/donate.py`), `jam` that
 it is written for so many rows at once, and again for those that are left (`lowering/jam.py`), and `halved` that its
@@ -126,8 +127,9 @@ alloc = OpDef(
 )
 scratch = OpDef(
     "loops.scratch",
-    "A temporary of the shape `type` of which only the `rows` rows of the tile at hand exist at any time.",
-    type_rule=lambda type, rows: type,
+    "A temporary of the shape `type` of which only the `rows` rows of the tile at hand exist at any time. Of a `ring` "
+    "the last `rows` rows exist that a nest has stored there, row i at place i modulo rows (a power of two).",
+    type_rule=lambda type, rows, ring=False: type,
     attributes=("type", "rows"),
     effects=True,
 )

@@ -126,6 +126,10 @@ def _run_nest(
     low, high = [0] * len(extents), list(extents)
     if rows is not None:
         low[0], high[0] = rows
+    elif any(operand.op is not None and operand.op.attributes.get("ring") for operand in op.operands):
+        for row in range(extents[0]):  # which may read what the rows before have stored
+            _run_nest(interpreter, op, environment, (row, row + 1))
+        return []
     points = Points(low, high)
     for inner in op.regions[0].block.ops[:-1]:
         if inner.kind is loops.load:

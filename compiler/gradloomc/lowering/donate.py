@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from gradloomc.dialects import loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.rings import rings_of
 
 Donation = tuple[int, int, str]
 
@@ -108,6 +109,8 @@ class _Chooser:
         """Return what forbids that an op reads the argument and writes the result in the same memory; '' if nothing."""
         if op.kind is not loops.nest:
             return "a library call reads it and writes the result"
+        if rings_of(op):
+            return "the kernel that writes the result computes some of its rows twice"
         stores = [sink for sink in _sinks(op) if self.root(sink.operands[1]) is result]
         if any(sink.kind is not loops.store for sink in stores):
             return "the result adds up several of its elements"

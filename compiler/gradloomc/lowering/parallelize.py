@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from gradloomc.dialects import kernel, loops
 from gradloomc.dialects.func import body_of
 from gradloomc.ir.core import Op, Value
+from gradloomc.lowering.rings import rows_behind
 
 # One cycle adds one register of 64 bytes, so an addition takes its type's size / 64 cycles. A chunk should take some 10
 # microseconds: long beside the handshake of threads (0.3), short beside what is waited for in the end.
@@ -43,6 +44,8 @@ FEW_CHUNKS = 8
 # In a halved nest the first chunk has fewer rows than others, because they are longer: with so many for each chunk, on
 # average, it has two.
 HALVED_ROWS = 4
+# A chunk has so many rows for each one that it computes again because it needs what the chunk before has.
+ROWS_FOR_ONE_AGAIN = 32
 # From so many tiles on a chunk has whole ones.
 MANY_TILES = 16
 # Of fewer, one with matrix products has a multiple of so many rows: a call for less is slow.
@@ -154,10 +157,14 @@ def _nest_chunk(op: Op) -> tuple[int, int, int] | None:
         return None
     inner = len(extents) - 1
     found: list[tuple[int, int, int, int]] = []
-    for dim in [0] if "halved" in op.attributes else sorted({0, inner}):
+    halved, again = "halved" in op.attributes, rows_behind(op)  # what the chunk before has computed
+    for dim in [0] if halved or again else sorted({0, inner}):
         copies = copies_bytes([op], dim)
-        rows = extents[0] // HALVED_ROWS if "halved" in op.attributes else extents[0]
-        unit, count = _inner_chunks(op, work, copies) if dim == inner else (1, chunk_count(rows, work, copies))
+        if dim == inner and not halved:
+            unit, count = _inner_chunks(op, work, copies)
+        else:
+            unit = max(1, again * ROWS_FOR_ONE_AGAIN)
+            count = chunk_count(extents[0] // (HALVED_ROWS if halved else unit), work, copies)
         if count > 1:
             found.append((copies or 0, dim, unit, count))
     if len(found) > 1:  # compared only where there is a choice: what is asked of an extent narrows where programs fit

@@ -18,6 +18,7 @@ from gradloomc.lowering.products import lower_products
 from gradloomc.lowering.reassociate import split_sums
 from gradloomc.lowering.scaling import move_numbers_out_of_sums
 from gradloomc.lowering.share import share_in_tiles
+from gradloomc.lowering.shifted import reuse_shifted
 from gradloomc.passes.base import Pass
 
 
@@ -136,6 +137,19 @@ class JamRows(Pass):
     def run(self, module: Module) -> None:
         for function in module.block.ops:
             jam_rows(function)
+
+
+@dataclass(frozen=True)
+class ReuseShifted(Pass):
+    """Compute once what nests need at several places around their points, and keep it for a few rows."""
+
+    name: ClassVar[str] = "reuse-shifted"
+    reads: ClassVar[frozenset[str]] = frozenset({"func", "loops", "kernel", "arith", "math"})
+    leaves: ClassVar[frozenset[str]] = reads
+
+    def run(self, module: Module) -> None:
+        for function in module.block.ops:
+            reuse_shifted(function)
 
 
 @dataclass(frozen=True)

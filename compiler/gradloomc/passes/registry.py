@@ -26,6 +26,7 @@ PASSES: dict[str, str] = {
     "mirror-sums": "gradloomc.lowering.passes:MirrorSums",
     "parallelize": "gradloomc.lowering.passes:Parallelize",
     "relieve-divider": "gradloomc.codegen.passes:RelieveDivider",
+    "reuse-shifted": "gradloomc.lowering.passes:ReuseShifted",
     "scale-sums": "gradloomc.lowering.passes:ScaleSums",
     "share-in-tiles": "gradloomc.lowering.passes:ShareInTiles",
     "split-sums": "gradloomc.lowering.passes:SplitSums",

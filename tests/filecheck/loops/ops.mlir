@@ -63,6 +63,22 @@ func.func @tiled(%x: memref<128x4xf64>, %y: memref<128xf64>) {
   func.return
 }
 
+// CHECK-LABEL: func.func @ring
+func.func @ring(%x: memref<8x4xf64>, %y: memref<7x4xf64>) {
+  // CHECK-NEXT: %0 = loops.scratch {ring = true, rows = 2 : i64, type = memref<8x4xf64>} : memref<8x4xf64>
+  %0 = loops.scratch {ring = true, rows = 2, type = memref<8x4xf64>} : memref<8x4xf64>
+  // CHECK-NEXT: loops.nest %x, %0, %y
+  loops.nest %x, %0, %y {extents = array<i64: 8, 4>, width = 4} : (memref<8x4xf64>, memref<8x4xf64>, memref<7x4xf64>) -> () {
+    %1 = loops.load %x {map = [array<i64: 0, 1, 0>, array<i64: 1, 1, 0>]} : (memref<8x4xf64>) -> f64
+    loops.store %1, %0 {dims = array<i64: 0, 1>, high = array<i64: 8, 4>, low = array<i64: 0, 0>} : (f64, memref<8x4xf64>) -> ()
+    // CHECK: loops.load %0 {map = [array<i64: 0, 1, -1>, array<i64: 1, 1, 0>]} : (memref<8x4xf64>) -> f64
+    %2 = loops.load %0 {map = [array<i64: 0, 1, -1>, array<i64: 1, 1, 0>]} : (memref<8x4xf64>) -> f64
+    loops.store %2, %y {dims = array<i64: 0, 1>, high = array<i64: 8, 4>, low = array<i64: 1, 0>} : (f64, memref<7x4xf64>) -> ()
+    loops.end
+  }
+  func.return
+}
+
 // CHECK-LABEL: func.func @products
 func.func @products(%a: memref<2x4x3xf64>, %b: memref<2x4x5xf64>, %c: memref<2x3x5xf64>) {
   // CHECK-NEXT: loops.gemm %a, %b, %c {alpha = 1.0 : f64, batch = [array<i64: 2, 12, 20, 15>], beta = 0.0 : f64, leading = array<i64: 3, 5, 5>, shape = array<i64: 3, 5, 4>, transposed = array<i1: true, false>} : (memref<2x4x3xf64>, memref<2x4x5xf64>, memref<2x3x5xf64>) -> ()
