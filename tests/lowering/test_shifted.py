@@ -165,3 +165,18 @@ def test_a_donated_array_is_not_overwritten_where_rows_are_computed_again() -> N
     assert value == expected[0]
     for gradient, right in zip(gradients, expected[1], strict=True):
         np.testing.assert_array_equal(gradient, right)
+
+
+def test_many_steps_with_rings_of_their_own() -> None:
+    """Nests of a program that differ in their memory alone may share native code; those with rings have their own."""
+    arrays = [RNG.normal(size=(40, 40)) for _ in range(5)]
+    ks = [RNG.uniform(0.5, 1.5, (40, 40)) for _ in arrays]
+
+    def all_of_them(us: Any, ks: Any) -> Any:
+        return sum(residual(u, k) for u, k in zip(us, ks, strict=True))
+
+    value, gradients = compile_grad(all_of_them).value_and_grad(arrays, ks)
+    alone = [compile_grad(residual).value_and_grad(u, k) for u, k in zip(arrays, ks, strict=True)]
+    np.testing.assert_allclose(value, sum(v for v, _ in alone), rtol=1e-12)
+    for gradient, (_, expected) in zip(gradients, alone, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-10)

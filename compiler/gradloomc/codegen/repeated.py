@@ -11,6 +11,7 @@ from gradloomc.codegen.nest_context import Buffer
 from gradloomc.dialects import loops
 from gradloomc.ir.core import Op
 from gradloomc.ir.identity import identity_of_nest
+from gradloomc.lowering.rings import rings_of
 
 __all__ = ["NestFunction", "repeated_nests"]
 
@@ -20,7 +21,7 @@ _REPEATED_FROM = 3
 
 def repeated_nests(ops: Iterable[Op]) -> dict[Op, bytes]:
     """Return the nests that are there several times, each with what tells those that are alike from the others."""
-    nests = [op for op in ops if op.kind is loops.nest and "chunk" not in op.attributes]
+    nests = [op for op in ops if op.kind is loops.nest and "chunk" not in op.attributes and not rings_of(op)]
     likely = Counter(map(_size, nests))
     found = {op: identity_of_nest(op) for op in nests if likely[_size(op)] >= _REPEATED_FROM}
     counts = Counter(found.values())
