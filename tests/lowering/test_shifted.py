@@ -180,3 +180,19 @@ def test_many_steps_with_rings_of_their_own() -> None:
     np.testing.assert_allclose(value, sum(v for v, _ in alone), rtol=1e-12)
     for gradient, (_, expected) in zip(gradients, alone, strict=True):
         np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_any_length_has_its_rings() -> None:
+    function: Any = compile_grad(residual, argnums=(0, 1))
+    for shape in ((128, 128), (130, 150), (200, 90), (64, 300), (35, 35)):
+        u, k = RNG.normal(size=shape), RNG.uniform(0.5, 1.5, shape)
+        value, (by_u, by_k) = function.value_and_grad(u, k)
+        assert function.ir("loops", u, k).count("ring = true") == 2
+        centre = u[1:-1, 1:-1]
+        laplacian = u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4.0 * centre
+        r = centre**3 - k[1:-1, 1:-1] * laplacian
+        flow = np.pad(-2 * r * k[1:-1, 1:-1], 2)
+        expected = flow[2:, 1:-1] + flow[:-2, 1:-1] + flow[1:-1, 2:] + flow[1:-1, :-2] - 4 * flow[1:-1, 1:-1]
+        np.testing.assert_allclose(value, np.sum(r * r), rtol=1e-12)
+        np.testing.assert_allclose(by_u, expected + np.pad(6 * r * centre**2, 1), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(by_k, np.pad(-2 * r * laplacian, 1), rtol=1e-9, atol=1e-9)

@@ -382,6 +382,8 @@ class _Rewriter:
             )
             for number in kept
         }
+        if any(is_symbolic(a) for low, _ in boxes.values() for a in low):
+            return None  # a ring has as many places for any length
         if not kept or any(a >= b for low, high in boxes.values() for a, b in zip(low, high, strict=True)):
             return None
         before = [max([0, *[-low[dim] for low, _ in boxes.values()]]) for dim in range(rank)]
