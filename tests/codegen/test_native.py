@@ -87,7 +87,7 @@ def test_corrupt_entries_are_compiled_again(tmp_path: Path) -> None:
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-3] + b"abc")
     again, same = run(tmp_path)
-    assert again == first and same == bits
+    assert again[:4] == first[:4] and same == bits  # what LLVM says of the machine, it or we store
     assert run(tmp_path)[0][0] == "0"
 
 

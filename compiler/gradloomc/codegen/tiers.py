@@ -145,7 +145,7 @@ class Tiers:
         self._kept: list[Any] = []
         self._semaphore: Any = None
         self._thread: threading.Thread | None = None
-        self._busy = self._stopping = False
+        self._busy = self._stopping = self._expected = False
 
     def compile(self, program: Program, attributes: str) -> Module:
         """Return the code of a program; `attributes` are the function attributes that its text carries."""
@@ -197,8 +197,9 @@ class Tiers:
         return self.free.pop()
 
     def expect(self) -> None:
-        """Have the trampolines compiled before the first program asks for them, if LLVM is there."""
-        if not self._kept and enabled():
+        """Have the trampolines compiled before the first program asks for them, if LLVM is there; looks once."""
+        if not self._expected and has_begun() and enabled():
+            self._expected = True
             expect_module(_trampolines_text())
 
     # --- the thread ---

@@ -537,6 +537,7 @@ def entry_text() -> str:
 
 
 _address: int | None = None
+_expected = False
 
 
 def entry_address() -> int:
@@ -548,6 +549,8 @@ def entry_address() -> int:
 
 
 def expect_entry() -> None:
-    """Have it compiled meanwhile, if LLVM is there and this machine has not compiled it."""
-    if _address is None:
+    """Have it compiled meanwhile, if LLVM is there and this machine has not compiled it; looks once."""
+    global _expected
+    if not _expected:
+        _expected = True
         expect_module(entry_text())
