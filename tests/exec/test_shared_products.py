@@ -90,7 +90,7 @@ def test_workers_take_blocks_and_the_blas_keeps_its_threads(pool: threads.Worker
     for _ in range(6):
         executable.run(operands(function))
     if pool.word("rows_f64"):
-        assert pool.word("jobs") == before + 6
+        assert pool.word("jobs") >= before + 6  # a call may run it more often, to see how long it takes
     assert pool.word("blas_users") == 0
     assert blas_threads() == 2
 
@@ -109,7 +109,7 @@ def test_products_in_panels_are_shared_wherever_they_are_cut(pool: threads.Worke
             pool.set_word(f"{direction}_{element}", 0)
         for _ in range(3):
             executable.run(operands(function))
-        assert pool.word("jobs") == before + 3
+        assert pool.word("jobs") >= before + 3
     small = product(110, 100, 105, SCALARS[element])
     executable = Executable(small)
     before = pool.word("jobs")
