@@ -128,7 +128,11 @@ def _loops(function: Op) -> list[tuple[str, ...]]:
     found: dict[tuple[str, ...], None] = {}
     for op in lowered.walk():
         if op.kind is loops.scratch:
-            reason = f"kept for the {op.attributes['rows']} rows of a tile: costs more than a trip to the cache"
+            rows = op.attributes["rows"]
+            if op.attributes.get("ring"):
+                reason = f"kept for {rows} rows: needed at several places around a point, or by rows that come later"
+            else:
+                reason = f"kept for the {rows} rows of a tile: costs more than a trip to the cache"
             found[_array(op.result), reason, _place(op.location)] = None
         elif op.kind is loops.prefetch:
             when = "written in this tile" if op.attributes["write"] else "read in the next tile"

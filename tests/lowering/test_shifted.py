@@ -151,6 +151,7 @@ def test_the_flow_of_a_point_is_computed_once() -> None:
     text = function.ir("loops", u, k)
     assert text.count("loops.nest") == 1
     assert text.count("ring = true") == 2  # of the flow three rows, of the residual two
+    assert function.explain(u, k).count("needed at several places around a point") == 2
     ops = sum(text.count(name) for name in ("math.", "arith.mulf", "arith.addf"))
     assert ops < 32  # five times 12 and more, if each place had its own
     stats = next(iter(function.user.programs.values())).executable.stats
