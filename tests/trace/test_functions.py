@@ -38,6 +38,7 @@ FUNCTIONS = {
     "array_equal": lambda x: (np.array_equal(x, x), np.array_equal(x, x + 1)),
     "sinc": np.sinc,
     "angle": lambda x: (np.angle(x), np.angle(x, deg=True)),
+    "angle of zeros": lambda x: np.angle(x * [[-0.0, 0.0, np.nan]]),
     "isreal": lambda x: (np.isreal(x), np.iscomplex(x)),
     "zeros_like": lambda x: np.zeros_like(x) + x,
     "ones_like": lambda x: np.ones_like(x, dtype=np.float32) * x,

@@ -274,11 +274,11 @@ def imag(val: Any) -> Any:
 
 @implements(np.angle)
 def angle(z: Any, deg: bool = False) -> Any:
-    """As numpy.angle: 0 for positive and pi for negative numbers."""
+    """As numpy.angle: 0 for positive and pi for negative numbers, -0.0 among them."""
     x = lift(z)
     x = convert(x, as_float(x.type.element))
     half_turn = 180.0 if deg else math.pi
-    return Tracer(nd.select(nd.lt(x, 0.0), number(half_turn, x.type), nd.select(nd.isnan(x), x, nd.zeros_like(x))))
+    return Tracer(nd.select(nd.isnan(x), x, nd.select(nd.signbit(x), number(half_turn, x.type), nd.zeros_like(x))))
 
 
 @implements(np.isreal)
