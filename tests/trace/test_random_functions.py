@@ -177,10 +177,10 @@ def check(seed: int) -> bool:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_random_functions(batch: int) -> None:
     compared = 0
-    for seed in range(8 * batch, 8 * batch + 8):
+    for seed in range(5 * batch, 5 * batch + 5):
         try:
             compared += check(seed)
         except Exception as error:
             error.add_note(f"seed {seed}:\n{Program(seed).source}")
             raise
-    assert compared >= 4
+    assert compared >= 2
