@@ -514,6 +514,32 @@ def test_the_switch(switch: str) -> None:
     assert run_python(code, GRADLOOM_NATIVE_ENTRY=switch).split() == [str(switch == "1")] * 2
 
 
+def test_counts_of_an_interpreter_with_immortal_objects() -> None:
+    """What is written for CPython 3.12 counts right here as well, as long as no count is large."""
+    prepare = """
+import sys, numpy
+sys.modules["gradloom"] = package = type(sys)("gradloom")
+package.__path__ = [PATH]
+from gradloom.exec import layout
+layout.objects_are_known(), setattr(layout, "IMMORTALS", True)
+from gradloom.exec import words
+assert "lshr i32" in words.count_up("a", "b") and "i64" not in words._COUNT
+del sys.modules["gradloom"]
+""".replace("PATH", repr(os.path.dirname(gradloom.__file__)))
+    count = """
+before = sys.getrefcount(x), sys.getrefcount(None), sys.getallocatedblocks()
+for k in range(2000):
+    f.value_and_grad(x, 3.0)
+kept = [f.value_and_grad(x, float(k)) for k in range(50)]
+assert [pair[0] for pair in kept] == [14.0 * k for k in range(50)]
+del kept
+after = sys.getrefcount(x), sys.getrefcount(None), sys.getallocatedblocks()
+assert all(abs(b - a) < 60 for a, b in zip(before, after)), (before, after)
+print(hasattr(f, "_entry") and f._entry > 0)
+"""
+    assert run_python(prepare + PROGRAM + count).split() == ["True"]
+
+
 def test_calls_while_the_interpreter_ends() -> None:
     at_exit = """
 import atexit, os, threading, time
