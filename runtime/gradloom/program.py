@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradloom.exec.executable import Executable, stored_for_host
+from gradloom.exec.executable import Executable
 from gradloom.signature import Call, Leaf, Parameters, definition_location
 from gradloom.trace.capture import lift, trace_flat
 from gradloom.trace.shadow import original_of, shadow_callable, shadow_function, shadow_made
@@ -324,11 +324,6 @@ class Program:
     def compile(self) -> "Program":
         """Make native code; afterwards the program can be called."""
         return self.load(Executable(self.derivation), self.primal, self.types)
-
-    def compile_stored(self) -> "Program | None":
-        """Make native code of what the store has; None if it was not lowered before."""
-        stored = stored_for_host(self.derivation)
-        return None if stored is None else self.load(Executable(stored), self.primal, self.types)
 
     def load(self, executable: Executable, primal: Primal, types: Sequence[TensorType]) -> "Program":
         """Take an executable; of the primal and the types of the results, the extents do not matter here."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradloom.any_length import ROUNDS, Trace, Traces, sizes_of
-from gradloom.exec.executable import Executable, keep_for_host, known_classes, lower_for_host
+from gradloom.exec.executable import Executable, Kept, known_classes, lower_for_host
 from gradloom.program import Primal, Program
 from gradloom.signature import Call
 from gradloomc.ad.derivation import Derivation
@@ -114,9 +114,10 @@ class Family:
         sizes = sizes_of(call)
         self.traces.note(sizes, primal)
         alone = make(primal)
-        kept = alone.compile_stored()
-        if kept is not None:
-            return kept
+        kept = Kept(alone.derivation)
+        stored = kept.get()
+        if stored is not None:
+            return alone.load(Executable(stored), primal, alone.types)
         needed: Collection[str] = ()
         for _ in range(ROUNDS):
             guess = self.traces.guess(needed)
@@ -126,7 +127,7 @@ class Family:
             found = lowering.program_for(sizes)
             if found is not None:
                 self.lowering = lowering
-                keep_for_host(alone.derivation, found.executable.program)
+                kept.put(found.executable.program)
                 return found
             needed = lowering.needed
             if not needed:

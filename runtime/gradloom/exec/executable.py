@@ -32,7 +32,7 @@ from gradloomc.codegen.tiers import compile_program
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError, OutOfBoundsError
 from gradloomc.ir.scopes import Scope
-from gradloomc.known import Classes, keep, lowered, stored
+from gradloomc.known import Classes, keep, lowered, program_key, stored
 from gradloomc.pipelines import lower
 
 Array = np.ndarray[Any, Any]
@@ -93,14 +93,21 @@ def known_for_host(function: Op | Derivation) -> LoweredProgram:
     return lowered(Derivation(function), host(), blas.convention, lambda: function)
 
 
-def stored_for_host(derivation: Derivation) -> LoweredProgram | None:
-    """Return a function lowered to a program for this machine, if the store has it."""
-    return stored(derivation, host(), blas.convention)
+class Kept:
+    """What the store has, or shall have, of a function lowered for this machine."""
 
+    __slots__ = ("_derivation", "_key")
 
-def keep_for_host(derivation: Derivation, program: LoweredProgram) -> None:
-    """Keep what a function was lowered to for this machine."""
-    keep(derivation, host(), blas.convention, program)
+    def __init__(self, derivation: Derivation):
+        self._derivation, self._key = derivation, program_key(derivation, host())
+
+    def get(self) -> LoweredProgram | None:
+        """Return the program, if it is there."""
+        return stored(self._derivation, host(), blas.convention, self._key)
+
+    def put(self, program: LoweredProgram) -> None:
+        """Keep a program."""
+        keep(self._derivation, host(), blas.convention, program, self._key)
 
 
 def known_classes(
