@@ -244,8 +244,10 @@ def _shadow_objects(structure: Structure, value: Any) -> None:
     """Let the objects that were built for a structure run their methods as traced code."""
     if structure.__class__ is tuple:
         container, _, *children = structure
-        for child, part in zip(children, container.split(value)[0], strict=True):
-            _shadow_objects(child, part)
+        parts = container.split(value)[0]
+        if len(parts) == len(children):  # otherwise the class keeps to itself what it was built of
+            for child, part in zip(children, parts, strict=True):
+                _shadow_objects(child, part)
         if not container.registered:
             shadow_made(value)
 
