@@ -53,7 +53,7 @@ def lowered(
     """
 
     key = program_key(derivation, host)
-    found = stored(derivation, host, convention, key)
+    found = stored(key, convention, lambda: _lowered_now(derivation.copy(), host, convention))
     if found is not None:
         return found
     expect_library(derivation.origin, host)
@@ -61,7 +61,7 @@ def lowered(
     made = _lowered_now(function, host, convention)
     if take is None:
         dissolve(function)  # what was derived is as large as all that was made of it
-    keep(derivation, host, convention, made, key)
+    keep(key, convention, made)
     return made
 
 
@@ -70,31 +70,21 @@ def _lowered_now(function: Op, host: Host, convention: Callable[[], Convention])
     return lower(function, host.vector_bits, host.function_attributes, convention, library=True)
 
 
-def stored(
-    derivation: Derivation, host: Host, convention: Callable[[], Convention], key: str | None = None
-) -> Program | None:
-    """Return the program of a function for a machine if it is kept."""
-    key = program_key(derivation, host) if key is None else key
+def stored(key: str, convention: Callable[[], Convention], make: Callable[[], Program]) -> Program | None:
+    """Return the program that is kept under a key, if there is one; `make` lowers it again, for its text."""
     content = store().get(key) if key else None
     if content is None:
         return None
     try:
-        found = _read(content, convention, lambda: _lowered_now(derivation.copy(), host, convention))
+        found = _read(content, convention, make)
     except ValueError:  # kept by something else than what reads it
         return None
     counts.found += found is not None
     return found
 
 
-def keep(
-    derivation: Derivation,
-    host: Host,
-    convention: Callable[[], Convention],
-    program: Program,
-    key: str | None = None,
-) -> None:
-    """Keep the program of a function for a machine."""
-    key = program_key(derivation, host) if key is None else key
+def keep(key: str, convention: Callable[[], Convention], program: Program) -> None:
+    """Keep a program under a key; '' stands for none."""
     content = _written(program, convention) if key else None
     if content is not None:
         store().put(key, content)

@@ -9,7 +9,7 @@ length is compiled for each, and `Family.refused` says why.
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradloom.any_length import ROUNDS, Trace, Traces, sizes_of
 from gradloom.exec.executable import Executable, Kept, known_classes, lower_for_host
@@ -114,25 +114,15 @@ class Family:
         sizes = sizes_of(call)
         self.traces.note(sizes, primal)
         alone = make(primal)
-        kept = Kept(alone.derivation)
+        kept = Kept(alone.derivation, "for any length", lambda: lowered_by_guess(primal, sizes, make))
         stored = kept.get()
         if stored is not None:
             return alone.load(Executable(stored), primal, alone.types)
-        needed: Collection[str] = ()
-        for _ in range(ROUNDS):
-            guess = self.traces.guess(needed)
-            if guess is None:
-                return None
-            lowering = Lowering(guess, make(guess.primal))
-            found = lowering.program_for(sizes)
-            if found is not None:
-                self.lowering = lowering
-                kept.put(found.executable.program)
-                return found
-            needed = lowering.needed
-            if not needed:
-                return None
-        return None
+        self.lowering, native = _by_guess(self.traces, sizes, make)
+        if self.lowering is None or native is None:
+            return None
+        kept.put(native.program)
+        return Resized(self.lowering, *native)
 
     def confirmed(self, trace: Trace, make: Make) -> "Lowering | None":
         """Return the lowering of what was guessed from the first shapes, if a trace confirms that."""
@@ -146,6 +136,40 @@ class Family:
         if self.refused:
             return [f"  compiled for each length: {self.refused}"]
         return [line for template in self.templates for line in template.explain()]
+
+
+def _by_guess(traces: Traces, sizes: tuple[int, ...], make: Make) -> "tuple[Lowering | None, Lowered | None]":
+    """Lower what is guessed from the first shapes, with as many symbols as can be; return that, and it for these."""
+    needed: Collection[str] = ()
+    for _ in range(ROUNDS):
+        guess = traces.guess(needed)
+        if guess is None:
+            break
+        lowering = Lowering(guess, make(guess.primal))
+        found = lowering.lowered_for(sizes)
+        if found is not None:
+            return lowering, found
+        needed = lowering.needed
+        if not needed:
+            break
+    return None, None
+
+
+def lowered_by_guess(primal: Primal, sizes: tuple[int, ...], make: Make) -> NativeProgram:
+    """Return what `_by_guess` lowers for the first shapes, made again by itself; in any thread."""
+    traces = Traces()
+    traces.note(sizes, primal)
+    _, found = _by_guess(traces, sizes, make)
+    assert found is not None, "it was lowered before"
+    return found.program
+
+
+class Lowered(NamedTuple):
+    """A program for given values of the symbols, and the seconds that it took to lower."""
+
+    symbols: tuple[int, ...]
+    program: NativeProgram
+    seconds: float
 
 
 class Template:
@@ -189,6 +213,11 @@ class Lowering:
 
     def program_for(self, sizes: tuple[int, ...]) -> Program | None:
         """Return the program for the sizes of a call; None if `refused` says why."""
+        found = self.lowered_for(sizes)
+        return None if found is None else Resized(self, *found)
+
+    def lowered_for(self, sizes: tuple[int, ...]) -> Lowered | None:
+        """Return what native code is made of for the sizes of a call; None if `refused` says why."""
         symbols = self.trace.symbols(sizes)
         if symbols is None:
             self.refused = "other lengths vary"
@@ -196,13 +225,13 @@ class Lowering:
         for scope, native in self.classes:
             inner = scope.environment(symbols)
             if inner is not None:
-                return Resized(self, symbols, Resizer(inner)(native))
+                return Lowered(symbols, Resizer(inner)(native), 0.0)
         if len(self.classes) == CLASSES:
             self.refused = f"the lengths that came fall into more than {CLASSES} classes"
             return None
         return self.lower(symbols)
 
-    def lower(self, symbols: tuple[int, ...]) -> Program | None:
+    def lower(self, symbols: tuple[int, ...]) -> Lowered | None:
         """Lower the function for the class of some lengths."""
         start = time.perf_counter()
         if self.known is None:
@@ -217,8 +246,7 @@ class Lowering:
             self.refused = "the program for any length does not fit the lengths it was made of"
             return None
         self.classes.append((scope, native))
-        seconds = time.perf_counter() - start
-        return Resized(self, symbols, Resizer(inner)(native), seconds)
+        return Lowered(symbols, Resizer(inner)(native), time.perf_counter() - start)
 
     def lowered(self, symbols: Sequence[int]) -> tuple[Scope, NativeProgram]:
         """Derive and lower the function for the class of some lengths; return the scope with its conditions as well.
@@ -256,7 +284,7 @@ class Resized(Program):
 
     __slots__ = ("_derivation", "_lowering", "_primal", "_symbols")
 
-    def __init__(self, lowering: Lowering, symbols: tuple[int, ...], native: NativeProgram, seconds: float = 0.0):
+    def __init__(self, lowering: Lowering, symbols: tuple[int, ...], native: NativeProgram, seconds: float):
         self._lowering, self._symbols = lowering, symbols
         self._derivation: Derivation | None = None
         self._primal: Primal | None = None

@@ -25,6 +25,7 @@ from gradloom.exec.memory import pool
 from gradloom.exec.programs import NativeProgram, Plans, bytes_of
 from gradloom.exec.tables import Arguments, Building, State, Watched
 from gradloomc.ad.derivation import Derivation
+from gradloomc.codegen.cache import digest
 from gradloomc.codegen.native import host
 from gradloomc.codegen.program import ExternStep
 from gradloomc.codegen.program import Program as LoweredProgram
@@ -94,20 +95,30 @@ def known_for_host(function: Op | Derivation) -> LoweredProgram:
 
 
 class Kept:
-    """What the store has, or shall have, of a function lowered for this machine."""
+    """What the store has, or shall have, of a function that is lowered for this machine by way of another one.
 
-    __slots__ = ("_derivation", "_key")
+    That is kept under a key of its own: its text may say the same in other words than that of the function itself.
 
-    def __init__(self, derivation: Derivation):
-        self._derivation, self._key = derivation, program_key(derivation, host())
+    Args:
+        make: lowers it again, for its text.
+    """
+
+    __slots__ = ("_derivation", "_key", "_make", "_own_key")
+
+    def __init__(self, derivation: Derivation, way: str, make: Callable[[], LoweredProgram]):
+        self._derivation, self._own_key = derivation, program_key(derivation, host())
+        self._key, self._make = self._own_key and digest(self._own_key, way), make
 
     def get(self) -> LoweredProgram | None:
-        """Return the program, if it is there."""
-        return stored(self._derivation, host(), blas.convention, self._key)
+        """Return the program, if it is there, or what the function itself was lowered to."""
+        found = stored(self._key, blas.convention, self._make)
+        if found is not None:
+            return found
+        return stored(self._own_key, blas.convention, lambda: lower_for_host(self._derivation.copy()))
 
     def put(self, program: LoweredProgram) -> None:
         """Keep a program."""
-        keep(self._derivation, host(), blas.convention, program, self._key)
+        keep(self._key, blas.convention, program)
 
 
 def known_classes(
