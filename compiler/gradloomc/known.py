@@ -24,7 +24,7 @@ from gradloomc.ir.saved_scopes import plain_scope, restored_scope
 from gradloomc.ir.scopes import Scope
 from gradloomc.pipelines import LOWER, lower
 
-__all__ = ["Classes", "counts", "keep", "lowered", "program_key", "stored"]
+__all__ = ["Classes", "counts", "keep", "lowered", "lowered_now", "program_key", "stored"]
 
 # Goes up when what is kept changes its form.
 _GENERATION = "program 2"
@@ -53,19 +53,20 @@ def lowered(
     """
 
     key = program_key(derivation, host)
-    found = stored(key, convention, lambda: _lowered_now(derivation.copy(), host, convention))
+    found = stored(key, convention, lambda: lowered_now(derivation.copy(), host, convention))
     if found is not None:
         return found
     expect_library(derivation.origin, host)
     function = take() if take else derivation.copy()
-    made = _lowered_now(function, host, convention)
+    made = lowered_now(function, host, convention)
     if take is None:
         dissolve(function)  # what was derived is as large as all that was made of it
     keep(key, convention, made)
     return made
 
 
-def _lowered_now(function: Op, host: Host, convention: Callable[[], Convention]) -> Program:
+def lowered_now(function: Op, host: Host, convention: Callable[[], Convention]) -> Program:
+    """Lower a function, which is changed in place, for a machine, without a look at what is kept."""
     counts.lowered += 1
     return lower(function, host.vector_bits, host.function_attributes, convention, library=True)
 

@@ -33,7 +33,7 @@ from gradloomc.codegen.tiers import compile_program
 from gradloomc.ir.core import Op
 from gradloomc.ir.errors import ExecutionError, OutOfBoundsError
 from gradloomc.ir.scopes import Scope
-from gradloomc.known import Classes, keep, lowered, program_key, stored
+from gradloomc.known import Classes, keep, lowered, lowered_now, program_key, stored
 from gradloomc.pipelines import lower
 
 Array = np.ndarray[Any, Any]
@@ -114,7 +114,8 @@ class Kept:
         found = stored(self._key, blas.convention, self._make)
         if found is not None:
             return found
-        return stored(self._own_key, blas.convention, lambda: lower_for_host(self._derivation.copy()))
+        make = lambda: lowered_now(self._derivation.copy(), host(), blas.convention)  # noqa: E731
+        return stored(self._own_key, blas.convention, make)
 
     def put(self, program: LoweredProgram) -> None:
         """Keep a program."""
