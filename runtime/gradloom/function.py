@@ -10,7 +10,6 @@ import marshal
 import threading
 import time
 import types
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +21,7 @@ from gradloom.exec.programs import Plans
 from gradloom.exec.tables import State
 from gradloom.guards import Guards, classes_of
 from gradloom.inspection import Inspectable
-from gradloom.signature import Call, Parameters, Static, caller_location
+from gradloom.signature import Call, Parameters, Static, warn
 from gradloom.tree import flatten
 from gradloom.tree_code import picker_of
 from gradloomc.codegen.tiers import expect_program
@@ -129,7 +128,7 @@ class UserFunction:
         self.rebound += 1
         if self.rebound == _MANY:
             names = ", ".join(guards.changed())
-            _warn(
+            warn(
                 f"{self.parameters.name}() has been compiled {_MANY} times because it reads "
                 f"{names}, which changes from call to call; pass it as an argument"
             )
@@ -247,17 +246,11 @@ class UserFunction:
         static = [
             label for label, key in zip(labels, call.key[1], strict=True) if type(key) is Static
         ]
-        _warn(
+        warn(
             f"{self.parameters.name}() has been compiled {count} times because its arguments "
             f"{', '.join(static)} are part of the program and change from call to call; pass a "
             "number that changes as a float or as np.asarray(n)"
         )
-
-
-def _warn(message: str) -> None:
-    """Warn at the line in which the user's program called gradloom."""
-    name, line, _, _ = caller_location().resolve()
-    warnings.warn_explicit(message, RuntimeWarning, name or "<unknown>", line)
 
 
 def _known(fun: Any) -> UserFunction | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradloom.exec.executable import Executable
-from gradloom.signature import Call, Leaf, Parameters, definition_location
+from gradloom.signature import Call, Leaf, Parameters, definition_location, warn
 from gradloom.trace.capture import lift, trace_flat
 from gradloom.trace.shadow import original_of, shadow_callable, shadow_function, shadow_made
 from gradloom.trace.tracer import Tracer
@@ -21,6 +21,7 @@ from gradloom.tree import (
     LEAF,
     TUPLE,
     Structure,
+    cached_properties,
     count_leaves,
     describe_type,
     flatten,
@@ -43,6 +44,7 @@ class Fixed:
     value: Any
 
 
+Flat = tuple[list[Any], Structure]
 Slot = int | Fixed  # which result of the function a leaf is, or a fixed value
 
 
@@ -129,7 +131,9 @@ class Primal:
                 values[i] = tracer
             args, kwargs = unflatten(call.structure, values)
             _shadow_objects(call.structure, (args, kwargs))
+            before = flatten((args, kwargs))
             output = fun(*args, **kwargs)
+            self._warn_of_writes(before, flatten((args, kwargs)))
             if has_aux and not (isinstance(output, (tuple, list)) and len(output) == 2):
                 raise self.error(
                     f"with has_aux, {parameters.name}() should return a pair (value, aux), not "
@@ -156,6 +160,22 @@ class Primal:
         self.result, *aux = [Result(structure, tuple(slots)) for structure, slots in outputs]
         self.aux: Result | None = aux[0] if aux else None
         self.operations: Any = None
+
+    def _warn_of_writes(self, before: Flat, after: Flat) -> None:
+        """Warn if the function rebinds parts of its arguments: those of the trace's copies, not the caller's."""
+        (old, _), (new, structure) = before, after
+        if before[1] == structure and all(a is b for a, b in zip(old, new, strict=True)):
+            return
+        were = dict(zip(self.parameters.labels(before[1]), old, strict=True))
+        are = dict(zip(self.parameters.labels(structure), new, strict=True))
+        written = [label for label in {**are, **were} if label not in were or are.get(label) is not were[label]]
+        cached = [f".{name}" for name in cached_properties(structure)]
+        written = [label for label in written if not any(name in label for name in cached)]
+        if written:
+            warn(
+                f"{self.parameters.name}() writes {written[0]}, which the compiled function does not do to the "
+                "caller's object; return the new value, with has_aux=True next to the function's own"
+            )
 
     def error(
         self, message: str, fix: str = "", location: Location | None = None

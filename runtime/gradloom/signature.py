@@ -8,6 +8,7 @@ Knows no tracing and no compiler.
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,12 @@ def caller_location() -> Location:
     while frame is not None and frame.f_code.co_filename.startswith(_OWN_FOLDERS):
         frame = frame.f_back
     return UNKNOWN if frame is None else CodeLocation(frame.f_code, frame.f_lasti)
+
+
+def warn(message: str) -> None:
+    """Warn at the line in which the user's program called gradloom."""
+    name, line, _, _ = caller_location().resolve()
+    warnings.warn_explicit(message, RuntimeWarning, name or "<unknown>", line)
 
 
 def definition_location(fun: Any) -> Location:

@@ -370,6 +370,18 @@ def leaf_paths(structure: Structure, prefix: str = "") -> list[str]:
     ]
 
 
+def cached_properties(structure: Structure) -> set[str]:
+    """Return the names under which objects of a structure may keep what a `functools.cached_property` computed."""
+    if structure.__class__ is not tuple:
+        return set()
+    container, _, *children = structure
+    names = {name for child in children for name in cached_properties(child)}
+    if container.record:
+        parts = [vars(base).items() for base in container.type.__mro__]
+        names |= {name for items in parts for name, value in items if isinstance(value, functools.cached_property)}
+    return names
+
+
 def settings_leaves(structure: Structure, inside_record: bool = False) -> list[bool]:
     """Tell for each leaf whether it is a field of a dataclass or an attribute of an object."""
     if structure is LEAF:

@@ -178,3 +178,18 @@ def test_derivatives_at_kinks() -> None:
     np.testing.assert_array_equal(gradient(lambda x: np.sum(np.where(x > 0, np.sqrt(x), 0)), -equal), zero)
     np.testing.assert_array_equal(gradient(lambda x: np.sum(np.sinc(x)), zero), zero)
     np.testing.assert_allclose(gradient(lambda x: np.linalg.norm(x), np.array([3.0, 4.0])), [0.6, 0.8])
+
+
+@pytest.mark.parametrize("axis", [0, -1, 1, (0,)])
+@pytest.mark.parametrize("function", [*ALL, np.cumsum, np.cumprod, np.argmax], ids=named)
+def test_the_axis_of_a_number_is_what_numpy_lets_pass(function: Any, axis: Any) -> None:
+    x = np.array(3.0)
+    try:
+        expected = function(x, axis=axis)
+    except (np.exceptions.AxisError, TypeError):
+        with pytest.raises((ShapeError, DTypeError)):
+            run(lambda x: function(x, axis=axis), x)
+    else:
+        (found,) = run(lambda x: function(x, axis=axis), x)
+        assert np.shape(found) == np.shape(expected) and np.asarray(found).dtype == np.asarray(expected).dtype
+        np.testing.assert_array_equal(found, expected)

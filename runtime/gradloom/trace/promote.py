@@ -180,6 +180,16 @@ def normalize_axis(axis: Any, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
+def is_axis_of_number(axis: Any, rank: int) -> bool:
+    """Tell whether NumPy's ufuncs and searches let this axis pass for an array without axes: 0 and -1."""
+    return rank == 0 and not isinstance(axis, (tuple, list)) and axis in (0, -1)
+
+
+def reduced_axes(axis: Any, rank: int) -> Shape:
+    """Return the axes that a ufunc's reduction takes, counted from the front, in order."""
+    return () if is_axis_of_number(axis, rank) else normalize_axes(axis, rank)
+
+
 def normalize_axes(axis: Any, rank: int) -> Shape:
     """Return axes counted from the front, in order; None stands for all.
 

@@ -14,10 +14,12 @@ from gradloom.trace.promote import (
     bring,
     common_element,
     convert,
+    is_axis_of_number,
     length,
     normalize_axes,
     normalize_axis,
     number,
+    reduced_axes,
     stretch,
     truth,
 )
@@ -87,7 +89,7 @@ def _reduce(
     combine: Any = None,
 ) -> Any:
     x = lift(a)
-    axes = normalize_axes(axis, x.type.rank)
+    axes = reduced_axes(axis, x.type.rank)
     if element is not None:
         x = convert(x, element)
     x = masked(x, where, neutral)
@@ -164,7 +166,7 @@ def _extremum(name: str, build: Any, combine: Any, largest: bool) -> Any:
         a: Any, axis: Any = None, out: Any = None, keepdims: Any = MISSING, initial: Any = MISSING, where: Any = MISSING
     ) -> Any:
         x = lift(a)
-        axes = normalize_axes(axis, x.type.rank)
+        axes = reduced_axes(axis, x.type.rank)
         if where is not MISSING and where is not True and not given(initial):
             fail(
                 ShapeError,
@@ -330,7 +332,7 @@ def _position(name: str, build: Any) -> Any:
     def search(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = MISSING) -> Any:
         x = lift(a)
         rank, shape = x.type.rank, x.type.shape
-        if axis is None or rank == 0:
+        if axis is None or is_axis_of_number(axis, rank):
             x, axes = nd.reshape(x, shape=(x.type.size,)), tuple(range(rank))
             axis = 0
         else:

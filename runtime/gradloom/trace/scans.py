@@ -7,7 +7,7 @@ import numpy as np
 from gradloom.trace.calling import UFUNC_METHODS
 from gradloom.trace.context import element_of, fail
 from gradloom.trace.memory import is_traced, lift, unwrap
-from gradloom.trace.promote import accumulator, convert, normalize_axis
+from gradloom.trace.promote import accumulator, convert, is_axis_of_number, normalize_axis
 from gradloom.trace.reductions import finish, given
 from gradloom.trace.tracer import Tracer, implements, wrap
 from gradloom.trace.views import part_of
@@ -21,7 +21,7 @@ def _prepared(a: Any, axis: Any, element: ScalarType | None) -> tuple[Value, int
     x = lift(a)
     if element is not None:
         x = convert(x, element)
-    if axis is None:
+    if axis is None or is_axis_of_number(axis, x.type.rank):
         return nd.reshape(x, shape=(x.type.size,)), 0
     return x, normalize_axis(axis, x.type.rank)
 
