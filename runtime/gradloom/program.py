@@ -5,6 +5,7 @@ with how its results are built up into the user's containers. It runs natively o
 inlined into the function that is being traced. Knows nothing of caches; function.py has those.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CoroutineType, GeneratorType
@@ -186,6 +187,14 @@ class Primal:
             return DifferentiationError(message, here, fix=fix)
         note = (f"{self.parameters.name}() is defined here", here)
         return DifferentiationError(message, location, notes=(note,), fix=fix)
+
+    def bare(self) -> "Primal":
+        """Return the function on IR with the types of its arguments, and nothing of the user's."""
+        bare = copy.copy(self)
+        bare.parameters = bare.structure = bare.result = bare.aux = bare.operations = None  # type: ignore[assignment]
+        bare.captured = []
+        bare.leaves = [Leaf(leaf.type, leaf.weak, None, leaf.convert) for leaf in self.leaves]
+        return bare
 
     @property
     def types(self) -> list[TensorType]:

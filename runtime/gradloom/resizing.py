@@ -9,6 +9,7 @@ length is compiled for each, and `Family.refused` says why.
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradloom.any_length import ROUNDS, Trace, Traces, sizes_of
@@ -114,7 +115,8 @@ class Family:
         sizes = sizes_of(call)
         self.traces.note(sizes, primal)
         alone = make(primal)
-        kept = Kept(alone.derivation, "for any length", lambda: lowered_by_guess(primal, sizes, make))
+        bare, derivation = primal.bare(), alone.derivation  # which keep no user's function alive
+        kept = Kept(derivation, "for any length", lambda: lowered_by_guess(bare, sizes, derivation))
         stored = kept.get()
         if stored is not None:
             return alone.load(Executable(stored), primal, alone.types)
@@ -155,10 +157,11 @@ def _by_guess(traces: Traces, sizes: tuple[int, ...], make: Make) -> "tuple[Lowe
     return None, None
 
 
-def lowered_by_guess(primal: Primal, sizes: tuple[int, ...], make: Make) -> NativeProgram:
+def lowered_by_guess(primal: Primal, sizes: tuple[int, ...], derivation: Derivation) -> NativeProgram:
     """Return what `_by_guess` lowers for the first shapes, made again by itself; in any thread."""
     traces = Traces()
     traces.note(sizes, primal)
+    make: Any = lambda guess: SimpleNamespace(derivation=derivation.of(guess.function))  # noqa: E731
     _, found = _by_guess(traces, sizes, make)
     assert found is not None, "it was lowered before"
     return found.program
