@@ -11,7 +11,7 @@ from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any, overload
 
-from gradloom.function import Bound, Derived, user_function
+from gradloom.derived import Bound, Derived, user_function
 from gradloom.jacobians import Jacobian, hessian
 from gradloom.linear_maps import vjp
 from gradloom.signature import Argnums, caller_location

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradloom.function import Derived, derive
+from gradloom.derived import Derived, derive
 from gradloom.signature import Argnums, Argument, Call
 from gradloom.tree import unflatten
 from gradloomc.ir.builder import insertion

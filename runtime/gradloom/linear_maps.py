@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradloom.derived import Derived, derive
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.programs import Plans
-from gradloom.function import Derived, derive
 from gradloom.signature import caller_location
 from gradloom.transforms import Point
 from gradloom.tree import flatten

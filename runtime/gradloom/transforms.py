@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradloom.function import Bound, Derived, UserFunction, derive, user_function
+from gradloom.derived import Bound, Derived, derive, user_function
+from gradloom.function import UserFunction
 from gradloom.signature import Argnums, Argument, Call, Leaf, caller_location
 from gradloom.tree import NOTHING, flatten, flatten_like, leaf_paths, unflatten
 from gradloomc.ir.builder import insertion

@@ -13,7 +13,8 @@ import gradloom.resizing as resizing
 import gradloomc.codegen.native as native
 import gradloomc.known as known
 from gradloom import compile_grad, hessian, value_and_grad, vjp
-from gradloom.function import UserFunction, user_function
+from gradloom.derived import user_function
+from gradloom.function import UserFunction
 
 Make = Callable[..., tuple[Any, ...]]
 

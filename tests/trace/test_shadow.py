@@ -1,8 +1,11 @@
 """Clones of user functions: constructors, math, helpers, closures, imports; and real NumPy outside of a trace."""
 
 import functools
+import gc
 import math
+import pickle
 import types
+import weakref
 from collections.abc import Callable
 from math import exp as math_exp
 from typing import Any
@@ -288,3 +291,28 @@ def test_r_keeps_the_dtype() -> None:
     x = np.ones(2, np.float32)
     result = compile_grad(lambda x: (np.r_[x, 1.0], np.c_[x, x * 2], np.r_[x, np.arange(2.0)]))(x)
     assert [part.dtype for part in result] == [np.float32, np.float32, np.float64]
+
+
+def test_globals_end_with_their_functions() -> None:
+    class Kept:
+        pass
+
+    space: dict[str, Any] = {"np": np, "kept": Kept()}
+    exec("def g(x): return np.sum(x)\ndef f(x): return g(x) + h(x)\nh = lambda x: x[0]", space)
+    value_and_grad(space["f"])(np.ones(3))
+    ended = weakref.ref(space["kept"])
+    del space
+    gc.collect()
+    assert ended() is None
+
+
+def test_what_functions_carry_can_be_pickled() -> None:
+    space: dict[str, Any] = {"np": np}
+    exec("def g(x): return np.sum(x)\ndef f(x): return g(x)", space)
+    value_and_grad(space["f"])(np.ones(3))
+    for name in "fg":
+        carried = pickle.loads(pickle.dumps(vars(space[name])))
+        assert set(carried.values()) == {None}
+        space[name].__dict__.update(carried)  # as in a copy of the function
+    value, gradient = value_and_grad(space["f"])(np.ones(3))
+    assert value == 3.0 and gradient.tolist() == [1.0, 1.0, 1.0]

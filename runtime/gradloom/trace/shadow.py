@@ -77,7 +77,7 @@ class ShadowGlobals(dict[str, Any]):
     """The globals of a clone: empty, so that each look-up asks the real globals. Python itself puts what `global`
     statements assign into this dict, where later look-ups find it first."""
 
-    __slots__ = ("real",)
+    __slots__ = ("__weakref__", "real")
 
     def __init__(self, real: dict[str, Any]):
         super().__init__(__builtins__=_BUILTINS, __name__=real.get("__name__", "?"))
@@ -269,16 +269,29 @@ def _clone_if_own(function: types.FunctionType) -> types.FunctionType:
     return _clone(function)
 
 
-_clones: "weakref.WeakKeyDictionary[types.FunctionType, types.FunctionType]" = weakref.WeakKeyDictionary()
+class _Clone:
+    """The clone of a function, as an attribute of it: what both refer to lives no longer than the function."""
+
+    __slots__ = ("clone",)
+
+    def __init__(self, clone: types.FunctionType):
+        self.clone = clone
+
+    def __reduce__(self) -> Any:  # for libraries that pickle functions with their attributes
+        return type(None), ()
+
+
+_ATTRIBUTE = "__gradloom_clone__"
+_cloned: "weakref.WeakSet[types.FunctionType]" = weakref.WeakSet()
 _sources: "weakref.WeakKeyDictionary[types.FunctionType, Any]" = weakref.WeakKeyDictionary()  # of clones
-_globals_of: dict[int, ShadowGlobals] = {}
+_globals_of: "weakref.WeakValueDictionary[int, ShadowGlobals]" = weakref.WeakValueDictionary()
 
 
 def _clone(function: types.FunctionType) -> types.FunctionType:
     """Return the clone of a Python function; the same one each time."""
-    found = _clones.get(function)
-    if found is not None:
-        return found
+    known = function.__dict__.get(_ATTRIBUTE)
+    if known is not None and _sources[known.clone]() is function:  # functools.wraps copies attributes
+        return known.clone
     real = function.__globals__
     shadowed = _globals_of.get(id(real))
     if shadowed is None or shadowed.real is not real:
@@ -290,10 +303,11 @@ def _clone(function: types.FunctionType) -> types.FunctionType:
     if function.__kwdefaults__ is not None:
         clone.__kwdefaults__ = {name: shadow_of(value) for name, value in function.__kwdefaults__.items()}
     clone.__qualname__, clone.__module__, clone.__doc__ = function.__qualname__, function.__module__, function.__doc__
-    # What gradloom knows of the function refers to it, and would keep it alive in the table of clones.
-    clone.__dict__.update({name: value for name, value in vars(function).items() if name != "__gradloom__"})
+    own = ("__gradloom__", _ATTRIBUTE)  # what gradloom knows of the function itself
+    clone.__dict__.update({name: value for name, value in vars(function).items() if name not in own})
     _sources[clone] = weakref.ref(function)
-    _clones[function] = clone  # before the cells are filled: a function may close over itself
+    function.__dict__[_ATTRIBUTE] = _Clone(clone)  # before the cells are filled: a function may close over itself
+    _cloned.add(function)
     for cell, new in zip(cells or (), new_cells or (), strict=True):
         if new is not cell:
             new.cell_contents = shadow_of(cell.cell_contents)
@@ -302,7 +316,9 @@ def _clone(function: types.FunctionType) -> types.FunctionType:
 
 def forget_clones() -> None:
     """Make all clones anew when they are next asked for: what functions close over has been bound anew."""
-    _clones.clear()
+    for function in list(_cloned):
+        function.__dict__.pop(_ATTRIBUTE, None)
+    _cloned.clear()
     forget_objects()
 
 
