@@ -17,7 +17,7 @@ from gradloom.exec import callable, frames, layout, tables, words
 from gradloom.exec.callable import NativeCallable
 from gradloom.exec.entry import entry_address
 from gradloom.exec.executable import BINDER_FROM_CALL, Executable
-from gradloom.exec.memory import ALIGNMENT, MOST_OF_A_CAPACITY, POOL_FROM_BYTES, pool
+from gradloom.exec.memory import MOST_OF_A_CAPACITY, PAGE, PLACE, POOL_FROM_BYTES, pool
 from gradloomc.dialects import nd
 from gradloomc.dialects.func import body_of, finish_function, make_function
 from gradloomc.ir.builder import at
@@ -257,7 +257,7 @@ def test_large_results_live_in_buffers_that_nobody_sees() -> None:
     views = [compiled(x * k)[0][5:].view(np.int64)[::2] for k in range(5)]
     for k, array in enumerate(kept):
         np.testing.assert_array_equal(array, (x * k) ** 2)
-        assert array.ctypes.data % ALIGNMENT == 0 and array.base is not None
+        assert array.ctypes.data % PAGE == PLACE and array.base is not None
     for k, view in enumerate(views):
         np.testing.assert_array_equal(view, ((x * k) ** 2)[5:].view(np.int64)[::2])
     places = {compiled(x)[0].ctypes.data for _ in range(10)}

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from gradloom.exec.memory import ALIGNMENT, POOL_FROM_BYTES, BufferPool
+from gradloom.exec.memory import PAGE, PLACE, POOL_FROM_BYTES, BufferPool
 
 LARGE = (POOL_FROM_BYTES // 8 + 1,)
 F64 = np.dtype(np.float64)
@@ -16,11 +16,11 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def test_large_arrays_are_aligned_and_of_the_asked_type() -> None:
+def test_large_arrays_have_their_place_in_a_page_and_the_asked_type() -> None:
     array = BufferPool().empty((300, 400), np.dtype(np.float32))
     assert array.shape == (300, 400) and array.dtype == np.float32
     assert array.flags.c_contiguous and array.flags.writeable
-    assert address(array) % ALIGNMENT == 0
+    assert address(array) % PAGE == PLACE
 
 
 def test_a_buffer_is_used_again_once_its_array_is_gone() -> None:

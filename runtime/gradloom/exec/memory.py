@@ -15,7 +15,9 @@ Array = np.ndarray[Any, Any]
 
 # Below this the allocator's own reuse is as good and cheaper.
 POOL_FROM_BYTES = 1 << 16
-ALIGNMENT = 64
+# Where arrays begin in their page. Large arrays of NumPy's begin at byte 16: a result that begins shortly behind that
+# would make loads wait for earlier stores to addresses that are the same in the last 12 bits.
+PAGE, PLACE = 4096, 1024
 # Who holds more arrays of a size than this gets ordinary ones: looking through all buffers would take too long.
 MOST_OF_A_CAPACITY = 64
 
@@ -39,7 +41,7 @@ class BufferPool:
         raise AssertionError
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Return an uninitialised C-ordered array; large ones are aligned to 64 bytes."""
+        """Return an uninitialised C-ordered array; large ones have their place in a page, at a multiple of 64 bytes."""
         size = dtype.itemsize
         for extent in shape:
             size *= extent
@@ -50,12 +52,12 @@ class BufferPool:
             buffers = self._buffers_of(capacity)
             for buffer in buffers:
                 if sys.getrefcount(buffer) == self._unshared:
-                    return np.ndarray(shape, dtype, buffer, _alignment_offset(buffer))
-            buffer = np.empty(capacity + ALIGNMENT, np.uint8)
+                    return np.ndarray(shape, dtype, buffer, _place_in(buffer))
+            buffer = np.empty(capacity + PAGE, np.uint8)
             if self.total_bytes + capacity <= self.capacity_bytes and len(buffers) < MOST_OF_A_CAPACITY:
                 buffers.append(buffer)
                 self.total_bytes += capacity
-            return np.ndarray(shape, dtype, buffer, _alignment_offset(buffer))
+            return np.ndarray(shape, dtype, buffer, _place_in(buffer))
 
     def buffers_for(self, size: int) -> list[Array]:
         """Return the list of the buffers that arrays of `size` bytes live in, for native code to look for a free one.
@@ -83,8 +85,8 @@ def _round_up(size: int) -> int:
     return -(-size // step) * step
 
 
-def _alignment_offset(buffer: Array) -> int:
-    return -buffer.ctypes.data % ALIGNMENT
+def _place_in(buffer: Array) -> int:
+    return (PLACE - buffer.ctypes.data) % PAGE
 
 
 pool = BufferPool()

@@ -17,7 +17,7 @@ from gradloom.exec.layout import (
     TUPLE_ITEMS,
     WEAK_REFERENCES,
 )
-from gradloom.exec.memory import ALIGNMENT
+from gradloom.exec.memory import PAGE, PLACE
 from gradloom.exec.words import (
     BUILD,
     BUILD_DICT,
@@ -363,9 +363,10 @@ used:
   br label %look
 use:
 {field("start", "buffer", DATA)}
-  %beyond = add i64 %start, {ALIGNMENT - 1}
-  %aligned = and i64 %beyond, -{ALIGNMENT}
-  %data = inttoptr i64 %aligned to ptr
+  %before = sub i64 {PLACE}, %start
+  %skipped = and i64 %before, {PAGE - 1}
+  %placed = add i64 %start, %skipped
+  %data = inttoptr i64 %placed to ptr
   %rank32 = trunc i64 %rank to i32
 {count_up("uses", "descr")}
   %array_of = call ptr %NewFromDescr(
