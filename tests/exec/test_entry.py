@@ -534,7 +534,8 @@ kept = [f.value_and_grad(x, float(k)) for k in range(50)]
 assert [pair[0] for pair in kept] == [14.0 * k for k in range(50)]
 del kept
 after = sys.getrefcount(x), sys.getrefcount(None), sys.getallocatedblocks()
-assert all(abs(b - a) < 60 for a, b in zip(before, after)), (before, after)
+changes = [abs(b - a) for a, b in zip(before, after)]
+assert max(changes[:2]) < 60 and changes[2] < 1000, changes  # the second tier may be compiled meanwhile
 print(hasattr(f, "_entry") and f._entry > 0)
 """
     assert run_python(prepare + PROGRAM + count).split() == ["True"]
